@@ -1,0 +1,1 @@
+"""Pixels to tokens, on one of several engines."""

@@ -1,0 +1,1 @@
+"""Images and their vectors on disk, and nearest-neighbour search over them."""

@@ -1,0 +1,1 @@
+"""Bytes to RGB pictures, and pictures to the pixels a model wants."""

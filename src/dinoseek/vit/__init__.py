@@ -1,0 +1,1 @@
+"""The Vision Transformer as pure computation: parameters in, tokens out."""

@@ -1,0 +1,68 @@
+"""Which matrix kernels NumPy's OpenBLAS runs on, and how many threads it may use.
+
+OpenBLAS picks its kernels when NumPy is first imported. The builds in NumPy's wheels know only some
+processors by name and fall back to AVX2 on others that have AVX-512, at about half the speed. So this
+module imports without NumPy: a program calls `prefer_fast_kernels` before anything else.
+"""
+
+import os
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# What OpenBLAS's SkylakeX kernels are compiled for.
+_SKYLAKEX_FLAGS = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
+_SLOW_ON_AVX512 = {"Haswell", "Zen", "Sandybridge", "Nehalem", "Prescott"}
+
+
+def prefer_fast_kernels() -> bool:
+    """Makes OpenBLAS use its AVX-512 kernels where the processor has them; True if it did so.
+
+    Only works before NumPy is imported, and never overrides an OPENBLAS_CORETYPE that the user set.
+    """
+    if "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not has_avx512():
+        return False
+    os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+    return True
+
+
+@cache
+def has_avx512() -> bool:
+    """Whether the processor has the AVX-512 parts that OpenBLAS's kernels need (Linux only)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:  # another operating system: OpenBLAS decides
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(flags.split()) >= _SKYLAKEX_FLAGS
+
+
+def kernels() -> list[dict[str, Any]]:
+    """The BLAS libraries that are loaded: name, version, architecture, threads."""
+    import numpy  # noqa: F401, PLC0415 - loads the BLAS that is asked about
+    from threadpoolctl import threadpool_info  # noqa: PLC0415 - slow to import, rarely needed
+
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def on_slow_kernels() -> bool:
+    """Whether NumPy runs on AVX2 kernels although the processor has AVX-512."""
+    return has_avx512() and any(
+        pool.get("architecture") in _SLOW_ON_AVX512
+        for pool in kernels()
+        if pool["internal_api"] == "openblas"
+    )
+
+
+@cache
+def warn_if_slow() -> None:
+    """Says once per process how to get the fast kernels, if they are not in use."""
+    if on_slow_kernels():
+        warnings.warn(
+            "NumPy runs on OpenBLAS's AVX2 kernels on a processor with AVX-512, at about half the "
+            "speed: set OPENBLAS_CORETYPE=SkylakeX in the environment before Python starts",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,1 @@
+"""Any checkpoint to parameters under canonical names, and where checkpoints come from."""
