@@ -7,7 +7,10 @@ module imports without NumPy: a program calls `prefer_fast_kernels` before anyth
 
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,3 +69,43 @@ def warn_if_slow() -> None:
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def thread_count() -> int:
+    """How many threads NumPy's BLAS uses: the cores this process may run on, unless the user set fewer."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([cores, *(pool["num_threads"] for pool in kernels())]))
+
+
+_lock = threading.Lock()
+_users = 0
+_restore: Any = None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps BLAS to one thread while the caller runs threads of its own.
+
+    The limit holds for the whole process. It is counted, so that callers at the same time do not restore each
+    other's state.
+    """
+    global _users, _restore
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _restore = _controller().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _restore.restore_original_limits()
+
+
+@cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - see kernels
+
+    return ThreadpoolController()

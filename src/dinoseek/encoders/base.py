@@ -1,0 +1,23 @@
+"""What every engine offers."""
+
+from typing import Protocol
+
+from dinoseek.vit.config import ViTConfig
+from dinoseek.vit.model import Tokens
+from dinoseek.vit.ops import Array
+
+
+class Encoder(Protocol):
+    """A model on an engine: normalised pixels (b, 3, H, W) in, `Tokens(cls, registers, patches)` out.
+
+    H and W are multiples of the patch size. Raises UsageError for pixels that the model cannot take.
+    """
+
+    @property
+    def config(self) -> ViTConfig: ...
+
+    @property
+    def engine(self) -> str:
+        """The engine's name, as in `--engine`."""
+
+    def __call__(self, pixels: Array) -> Tokens: ...

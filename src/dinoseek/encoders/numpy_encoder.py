@@ -1,0 +1,65 @@
+"""The NumPy engine on all cores: threads over images for a batch, BLAS threads for a single one."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from dinoseek.vit import blas
+from dinoseek.vit.check import check_pixels
+from dinoseek.vit.config import ViTConfig
+from dinoseek.vit.fold import fold
+from dinoseek.vit.model import Tokens, forward
+from dinoseek.vit.ops import Array, Params
+from dinoseek.vit.workspace import Workspace
+
+# Images that go through one matrix product together share the cost of laying out its weights; past about
+# this many tokens there is nothing more to gain, only more memory to fill.
+TOKENS_AT_ONCE = 600
+
+
+class NumpyEncoder:
+    """An Encoder on the pure NumPy engine; safe to call from several threads.
+
+    Takes the parameters out of `params` as it folds them, so that the weights are in memory once.
+    """
+
+    engine = "numpy"
+
+    def __init__(self, params: Params, config: ViTConfig, *, threads: int | None = None) -> None:
+        blas.warn_if_slow()
+        self.config = config
+        self.threads = threads or blas.thread_count()
+        self._folded = fold(params, config, consume=True)
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dinoseek-encoder")
+        self._local = threading.local()
+
+    def __call__(self, pixels: Array) -> Tokens:
+        """Encodes normalised pixels (b, 3, H, W). Raises UsageError for pixels it cannot take."""
+        pixels = check_pixels(pixels, self.config)
+        groups = self._groups(pixels)
+        if len(groups) == 1:
+            return self._forward(pixels)
+        with blas.one_thread():
+            return join(list(self._pool.map(self._forward, groups)))
+
+    def _forward(self, pixels: Array) -> Tokens:
+        if not hasattr(self._local, "workspace"):
+            self._local.workspace = Workspace(self.config)
+        return forward(pixels, self._folded, self.config, self._local.workspace)
+
+    def _groups(self, pixels: Array) -> list[Array]:
+        """The batch in nearly equal parts, a multiple of the threads where there are enough images."""
+        b, _, height, width = pixels.shape
+        if self.threads == 1 and b == 1:
+            return [pixels]
+        tokens = height * width // self.config.patch_size**2
+        rounds = -(-b * tokens // (self.threads * max(tokens, TOKENS_AT_ONCE)))
+        parts = min(b, max(1, rounds) * self.threads)
+        edges = np.linspace(0, b, parts + 1).round().astype(int)
+        return [pixels[first:last] for first, last in pairwise(edges)]
+
+
+def join(parts: list[Tokens]) -> Tokens:
+    return Tokens(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
