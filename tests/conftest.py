@@ -1,6 +1,7 @@
-"""What all tests share: the fast BLAS kernels, strict NumPy arithmetic, and the real test material."""
+"""What all tests share: fast BLAS kernels, strict arithmetic, and the real test material."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,18 @@ import pytest
 from dinoseek.vit.blas import prefer_fast_kernels
 
 prefer_fast_kernels()  # before NumPy loads: the kernels cannot be changed afterwards
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub and transformers are imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests out of the user's caches, and the user's settings out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("DINOSEEK_")]:
+            if name != "DINOSEEK_SHARED":
+                patch.delenv(name)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
