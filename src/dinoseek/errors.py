@@ -15,7 +15,7 @@ from typing import ClassVar
 
 
 class DinoseekError(Exception):
-    """Base of all errors: `subject` is the thing at fault, `reason` why, `fix` what to do about it."""
+    """Base of all: `subject` is the thing at fault, `reason` why, `fix` what to do about it."""
 
     exit_code: ClassVar[int] = 2
 
@@ -53,7 +53,7 @@ class ImageError(DinoseekError):
 
 
 class MachineError(DinoseekError):
-    """Something the machine lacks or refuses: a file, a permission, disk space, a lock, an extra."""
+    """Something that the machine lacks or refuses: a file, permission, disk space, a lock."""
 
     exit_code = 4
 
@@ -71,6 +71,9 @@ class GalleryError(DinoseekError):
 
 
 def printable(subject: object) -> str:
-    """`subject` on one line: control characters and undecodable bytes of hostile names are escaped."""
+    """`subject` on one line: control characters and undecodable bytes in names are escaped."""
     text = str(subject)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )

@@ -8,9 +8,10 @@ from dinoseek.vit.ops import Array
 
 
 class Encoder(Protocol):
-    """A model on an engine: normalised pixels (b, 3, H, W) in, `Tokens(cls, registers, patches)` out.
+    """A model on an engine: normalised pixels (b, 3, H, W) in, Tokens out.
 
-    H and W are multiples of the patch size. Raises UsageError for pixels that the model cannot take.
+    H and W are multiples of the patch size. Raises UsageError for pixels that the model cannot
+    take.
     """
 
     @property

@@ -14,9 +14,9 @@ from dinoseek.vit.model import Tokens, forward
 from dinoseek.vit.ops import Array, Params
 from dinoseek.vit.workspace import Workspace
 
-# Images that go through one matrix product together share the cost of laying out its weights; past about
-# this many tokens there is nothing more to gain, only more memory to fill.
-TOKENS_AT_ONCE = 600
+# Images that go through one matrix product together share the cost of laying out its weights; past
+# about this many tokens there is nothing more to gain, only more memory to fill.
+TOKENS_AT_ONCE = 1100
 
 
 class NumpyEncoder:
@@ -39,10 +39,11 @@ class NumpyEncoder:
         """Encodes normalised pixels (b, 3, H, W). Raises UsageError for pixels it cannot take."""
         pixels = check_pixels(pixels, self.config)
         groups = self._groups(pixels)
-        if len(groups) == 1:
+        if len(groups) == 1 and self.threads > 1:
             return self._forward(pixels)
         with blas.one_thread():
-            return join(list(self._pool.map(self._forward, groups)))
+            run = map if self.threads == 1 else self._pool.map
+            return join(list(run(self._forward, groups)))
 
     def _forward(self, pixels: Array) -> Tokens:
         if not hasattr(self._local, "workspace"):
@@ -50,10 +51,8 @@ class NumpyEncoder:
         return forward(pixels, self._folded, self.config, self._local.workspace)
 
     def _groups(self, pixels: Array) -> list[Array]:
-        """The batch in nearly equal parts, a multiple of the threads where there are enough images."""
+        """The batch in nearly equal parts, as many or several times as many as threads."""
         b, _, height, width = pixels.shape
-        if self.threads == 1 and b == 1:
-            return [pixels]
         tokens = height * width // self.config.patch_size**2
         rounds = -(-b * tokens // (self.threads * max(tokens, TOKENS_AT_ONCE)))
         parts = min(b, max(1, rounds) * self.threads)

@@ -1,8 +1,9 @@
 """Which matrix kernels NumPy's OpenBLAS runs on, and how many threads it may use.
 
-OpenBLAS picks its kernels when NumPy is first imported. The builds in NumPy's wheels know only some
-processors by name and fall back to AVX2 on others that have AVX-512, at about half the speed. So this
-module imports without NumPy: a program calls `prefer_fast_kernels` before anything else.
+OpenBLAS picks its kernels when NumPy is first imported. Older builds fall back to AVX2 on
+processors with AVX-512 that they do not know by name, and shared machines pin all programs to AVX2;
+both cost about half the speed. So this module imports without NumPy: a program calls
+`prefer_fast_kernels` before anything else.
 """
 
 import os
@@ -17,15 +18,20 @@ from typing import Any
 
 # What OpenBLAS's SkylakeX kernels are compiled for.
 _SKYLAKEX_FLAGS = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
-_SLOW_ON_AVX512 = {"Haswell", "Zen", "Sandybridge", "Nehalem", "Prescott"}
+_SLOW_ON_AVX512 = {"haswell", "zen", "sandybridge", "nehalem", "prescott", "core2", "generic"}
 
 
-def prefer_fast_kernels() -> bool:
-    """Makes OpenBLAS use its AVX-512 kernels where the processor has them; True if it did so.
+def prefer_fast_kernels(*, keep: bool = False) -> bool:
+    """Makes OpenBLAS use its AVX-512 kernels where the processor has them; True if it set anything.
 
-    Only works before NumPy is imported, and never overrides an OPENBLAS_CORETYPE that the user set.
+    Only works before NumPy is imported. An OPENBLAS_CORETYPE in the environment stays if it is an
+    AVX-512 one; a pin to older kernels, as shared machines have for all their programs, is lifted
+    for this process unless `keep` is set.
     """
-    if "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not has_avx512():
+    if keep or "numpy" in sys.modules or not has_avx512():
+        return False
+    chosen = os.environ.get("OPENBLAS_CORETYPE")
+    if chosen and chosen.lower() not in _SLOW_ON_AVX512:
         return False
     os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
     return True
@@ -53,7 +59,7 @@ def kernels() -> list[dict[str, Any]]:
 def on_slow_kernels() -> bool:
     """Whether NumPy runs on AVX2 kernels although the processor has AVX-512."""
     return has_avx512() and any(
-        pool.get("architecture") in _SLOW_ON_AVX512
+        str(pool.get("architecture")).lower() in _SLOW_ON_AVX512
         for pool in kernels()
         if pool["internal_api"] == "openblas"
     )
@@ -72,7 +78,7 @@ def warn_if_slow() -> None:
 
 
 def thread_count() -> int:
-    """How many threads NumPy's BLAS uses: the cores this process may run on, unless the user set fewer."""
+    """How many threads BLAS uses: the cores that this process has, unless the user set fewer."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min([cores, *(pool["num_threads"] for pool in kernels())]))
@@ -87,8 +93,8 @@ _restore: Any = None
 def one_thread() -> Iterator[None]:
     """Keeps BLAS to one thread while the caller runs threads of its own.
 
-    The limit holds for the whole process. It is counted, so that callers at the same time do not restore each
-    other's state.
+    The limit holds for the whole process. It is counted, so that callers at the same time do not
+    restore each other's state.
     """
     global _users, _restore
     with _lock:

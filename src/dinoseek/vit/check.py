@@ -6,13 +6,14 @@ from dinoseek.errors import UsageError
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Array
 
-# One image of this many patches needs about 64 MB for a score matrix if it were whole; it is far past what
-# DINOv2 was trained for (37 x 37 = 1369) and guards against a stray panorama eating the machine.
+# One image of this many patches needs about 64 MB for a score matrix if it were whole; it is far
+# past what DINOv2 was trained for (37 x 37 = 1369) and guards against a stray panorama eating the
+# machine.
 MAX_PATCHES = 16_384
 
 
 def check_pixels(pixels: Array, config: ViTConfig) -> Array:
-    """`pixels` (b, 3, H, W) as contiguous float32, or a UsageError that says what is wrong with them."""
+    """`pixels` (b, 3, H, W) as contiguous float32, or a UsageError that says what is wrong."""
     if pixels.ndim != 4:
         raise _wrong("pixels.shape", f"{pixels.ndim} axes {pixels.shape}, expected (b, 3, H, W)")
     if pixels.shape[1] != 3:

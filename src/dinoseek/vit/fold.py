@@ -4,9 +4,9 @@ All of it is algebra that a trained model allows once and for all:
 
     LayerNorm's affine part   goes into the linear layer after it
     LayerScale                goes into the linear layer before it
-    1 / sqrt(head_dim)        goes into q
+    the attention scale       goes into q
     GELU's and SiLU's scales  go into the layers on both sides
-    a bias                    becomes the last row of its weight, against a constant-one input
+    a bias after LayerNorm    becomes the last row of its weight, against a constant-one input
     weights                   are transposed to (in + 1, out), the order BLAS is quickest with
 """
 
@@ -15,15 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dinoseek.vit.config import ViTConfig
-from dinoseek.vit.ops import GELU_SCALE, Array, Params, scale_of
+from dinoseek.vit.ops import GELU_SCALE, Array, Params, logit_scale
 
 
 @dataclass(frozen=True)
 class FoldedBlock:
-    qkv: Array  # (d + 1, 3 d)
+    qkv: Array  # (3, d + 1, d)
     proj: Array  # (d + 1, d)
     up: Array  # (d + 1, m), for SwiGLU (d + 1, 2 m)
-    down: Array  # (m + 1, d)
+    down: Array  # (m, d)
+    down_bias: Array  # (d)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class FoldedParams:
 def fold(params: Params, config: ViTConfig, *, consume: bool = False) -> FoldedParams:
     """Folds `params` (Facebook's names, see weights/load.py) for the engine.
 
-    With `consume` each block is taken out of `params` as it is folded, so that both never fill memory at once.
+    With `consume` each block is taken out of `params` as it is folded, so that both never fill
+    memory at once.
     """
     blocks = params["blocks"]
     folded = []
@@ -65,35 +67,33 @@ def fold(params: Params, config: ViTConfig, *, consume: bool = False) -> FoldedP
 
 def fold_block(block: Params, config: ViTConfig) -> FoldedBlock:
     d, m = config.embed_dim, config.hidden_dim
-    query_scale = np.repeat([scale_of(config.head_dim), 1, 1], d).astype(np.float32)
+    qkv = after_norm(block["attn"]["qkv"], block["norm1"])
+    qkv = np.ascontiguousarray(qkv.reshape(d + 1, 3, d).swapaxes(0, 1))
+    qkv[0] *= logit_scale(config.head_dim)
     if config.swiglu:  # the first half is the gate
         up, down = block["mlp"]["w12"], block["mlp"]["w3"]
-        up_scale, down_scale = np.repeat(np.float32([0.5, 1]), m), np.float32(1)
+        up_scale = np.repeat([0.5, 1.0], m).astype(np.float32)
+        down_scale = np.float32(1)
     else:
         up, down = block["mlp"]["fc1"], block["mlp"]["fc2"]
-        up_scale, down_scale = np.float32([GELU_SCALE]), np.float32(0.5 / GELU_SCALE)
+        up_scale = np.full(m, GELU_SCALE, np.float32)
+        down_scale = np.float32(0.5 / GELU_SCALE)
+    gamma = block["ls2"]["gamma"]
     return FoldedBlock(
-        qkv=after_norm(block["attn"]["qkv"], block["norm1"], query_scale),
-        proj=before_scale(block["attn"]["proj"], block["ls1"]["gamma"]),
-        up=after_norm(up, block["norm2"], up_scale),
-        down=before_scale(down, block["ls2"]["gamma"], down_scale),
+        qkv=qkv,
+        proj=with_bias(block["attn"]["proj"]["weight"], block["attn"]["proj"]["bias"])
+        * block["ls1"]["gamma"],
+        up=after_norm(up, block["norm2"]) * up_scale,
+        down=np.ascontiguousarray(down["weight"].T) * (gamma * down_scale),
+        down_bias=down["bias"] * gamma,
     )
 
 
-def after_norm(linear: Params, norm: Params, out_scale: Array) -> Array:
-    """A linear layer that takes what LayerNorm would have given before its affine part: (in + 1, out)."""
+def after_norm(linear: Params, norm: Params) -> Array:
+    """A linear layer that takes LayerNorm's result before its affine part: (in + 1, out)."""
     weight, bias = linear["weight"], linear["bias"]  # (out, in), (out)
     folded = with_bias(weight, bias + weight @ norm["bias"])
     folded[:-1] *= norm["weight"][:, None]
-    folded *= out_scale
-    return folded
-
-
-def before_scale(linear: Params, gamma: Array, in_scale: np.float32 = np.float32(1)) -> Array:  # noqa: B008
-    """A linear layer whose output is already times `gamma`, its input divided by `in_scale`: (in + 1, out)."""
-    folded = with_bias(linear["weight"], linear["bias"])
-    folded[:-1] *= in_scale
-    folded *= gamma
     return folded
 
 

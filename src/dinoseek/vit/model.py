@@ -1,14 +1,12 @@
 """DINOv2's Vision Transformer, forward pass only: parameters in, tokens out.
 
 `params` is a nested dict of arrays under the names in Facebook's checkpoints
-(`params["blocks"][0]["attn"]["qkv"]["weight"]`). The work is done on the folded form of it (fold.py), in
-buffers that a `Workspace` keeps from one call to the next.
+(`params["blocks"][0]["attn"]["qkv"]["weight"]`). The work is done on the folded form of it
+(fold.py), in buffers that a `Workspace` keeps from one call to the next.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, get_args
-
-import numpy as np
 
 from dinoseek.vit import ops
 from dinoseek.vit.check import check_pixels
@@ -19,7 +17,9 @@ from dinoseek.vit.pos_embed import resample
 from dinoseek.vit.workspace import Workspace
 
 Facet = Literal["query", "key", "value"]
-Tap = Callable[[int, Array, Array], None]  # (block index, its output x (b n, d), its qkv (b n, 3 d))
+Tap = Callable[
+    [int, Array, Array], None
+]  # (block index, its output x (b n, d), its qkv (3, b n, d))
 
 
 class Tokens(NamedTuple):
@@ -55,9 +55,10 @@ def intermediate_layers(
     *,
     norm: bool = True,
 ) -> list[Tokens]:
-    """Tokens after each of the last `layers` blocks, or after the blocks with these indices.
+    """Tokens after the last `layers` blocks, or after those with the given indices.
 
-    As Facebook's `get_intermediate_layers`: each passes through the model's final norm unless `norm` is off.
+    As Facebook's `get_intermediate_layers`: each passes through the model's final norm unless
+    `norm` is off.
     """
     folded = params if isinstance(params, FoldedParams) else fold(params, config)
     wanted = block_indices(layers, config.depth)
@@ -80,30 +81,29 @@ def facet(
     block: int,
     kind: Facet = "value",
 ) -> Tokens:
-    """The query, key or value vectors of one block for each token, heads side by side, as AnyLoc uses them."""
+    """The query, key or value of each token in one block, heads side by side (AnyLoc)."""
     if kind not in get_args(Facet):
         raise ValueError(f"kind is {kind!r}, expected query, key or value")
     folded = params if isinstance(params, FoldedParams) else fold(params, config)
     (wanted,) = block_indices([block], config.depth)
     third = get_args(Facet).index(kind)
-    d = config.embed_dim
     kept: list[Array] = []
 
     def keep(index: int, _: Array, qkv: Array) -> None:
         if index == wanted:
-            kept.append(qkv[:, third * d : (third + 1) * d].copy())
+            kept.append(qkv[third].copy())
 
     pixels = check_pixels(pixels, config)
     run(pixels, folded, config, Workspace(config), keep)
     if kind == "query":  # the engine's queries carry the attention scale
-        kept[0] /= ops.scale_of(config.head_dim)
+        kept[0] /= ops.logit_scale(config.head_dim)
     return split(kept[0], len(pixels), config)
 
 
 def run(
     pixels: Array, folded: FoldedParams, config: ViTConfig, space: Workspace, tap: Tap | None = None
 ) -> Array:
-    """All blocks over a batch: the residual stream (b n, d) before the final norm, in the workspace's memory."""
+    """Runs all blocks: the residual stream (b n, d), in the workspace's memory."""
     buffers = space.buffers(pixels.shape)
     x = embed(pixels, folded, config, space)
     for index, block in enumerate(folded.blocks):
@@ -115,7 +115,7 @@ def run(
 
 
 def embed(pixels: Array, folded: FoldedParams, config: ViTConfig, space: Workspace) -> Array:
-    """Pixels (b, 3, H, W) to position-aware tokens (b n, d): cls, registers, patches of each image."""
+    """Pixels (b, 3, H, W) to tokens with positions (b n, d): cls, registers, patches."""
     buffers = space.buffers(pixels.shape)
     rows, cols = (side // config.patch_size for side in pixels.shape[2:])
     positions = space.cached(
@@ -140,7 +140,7 @@ def attend(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspace) ->
     n = buffers.tokens_per_image
     for first in range(0, len(x), n):
         image = slice(first, first + n)
-        ops.attention(buffers.qkv[image], config.num_heads, buffers.scores, out=normed[image])
+        ops.attention(buffers.qkv[:, image], config.num_heads, buffers.scores, out=normed[image])
     x += ops.linear(buffers.normed, block.proj, out=buffers.update)
 
 
@@ -148,13 +148,14 @@ def feed_forward(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspa
     """x (b n, d) += mlp(norm(x))."""
     buffers = space.current
     ops.standardise(x, out=buffers.normed[:, :-1])
-    hidden = buffers.hidden[:, :-1]
     if config.swiglu:
         both = ops.linear(buffers.normed, block.up, out=buffers.both)
-        ops.swiglu(both, buffers.scratch, out=hidden)
+        hidden = ops.swiglu(both, buffers.scratch, out=buffers.hidden)
     else:
-        ops.gelu(ops.linear(buffers.normed, block.up, out=hidden), buffers.scratch)
-    x += ops.linear(buffers.hidden, block.down, out=buffers.update)
+        hidden = ops.linear(buffers.normed, block.up, out=buffers.hidden)
+        ops.gelu(hidden, buffers.scratch)
+    x += ops.linear(hidden, block.down, out=buffers.update)
+    x += block.down_bias
 
 
 def finish(
@@ -176,7 +177,7 @@ def split(x: Array, images: int, config: ViTConfig) -> Tokens:
 
 def block_indices(layers: int | Sequence[int], depth: int) -> list[int]:
     """The last `layers` blocks, or the given ones with negative indices counted from the end."""
-    indices = range(depth - layers, depth) if isinstance(layers, int) else layers
+    indices = range(-layers, 0) if isinstance(layers, int) else layers
     wanted = [index + depth if index < 0 else index for index in indices]
     if not wanted or not all(0 <= index < depth for index in wanted):
         raise ValueError(f"layers is {layers!r}, but the model has blocks 0 to {depth - 1}")

@@ -1,8 +1,8 @@
 """The layers of a Vision Transformer as NumPy functions that write into buffers they are given.
 
-Axes in comments: n tokens, d embed_dim, h num_heads, k head_dim = d / h, m width of the MLP. A `+1`
-marks a constant-one last column: a linear layer's bias is the last row of its folded weight (fold.py), so
-that each layer is one matrix product.
+Axes in comments: n tokens, d embed_dim, h num_heads, k head_dim = d / h, m width of the MLP. `+1`
+marks a constant-one last column: the bias of a linear layer is the last row of its folded weight
+(fold.py), so that the layer is one matrix product.
 """
 
 import math
@@ -16,9 +16,10 @@ Params = dict[str, Any]
 
 LAYER_NORM_EPS = 1e-6
 
-# erf(x / sqrt 2) = tanh(x P(x^2)), P of degree 6 fitted by weighted least squares (Lawson's iteration)
-# to the least maximal error of GELU on |x| < 5.6: 7e-8, below float32's own rounding. The leading
-# coefficient is positive, so the argument grows without turning back where the fit ends.
+# erf(x / sqrt 2) = tanh(x P(x^2)), P of degree 6 fitted by weighted least squares (Lawson's
+# iteration) to the least maximal error of GELU on |x| < 5.6: 7e-8, below float32's own rounding.
+# The leading coefficient is positive, so the argument grows without turning back where the fit
+# ends.
 _ERF_AS_TANH = (
     7.97884268e-01,
     3.63341491e-02,
@@ -28,17 +29,20 @@ _ERF_AS_TANH = (
     -1.33783195e-07,
     1.81392716e-09,
 )
-# GELU works on x times this scale, at which P's leading coefficient is one: a pass over memory less.
+# GELU works on x times this scale, at which P's leading coefficient is one: a pass over memory
+# less.
 GELU_SCALE = _ERF_AS_TANH[-1] ** (1 / (2 * len(_ERF_AS_TANH) - 1))
 _GELU_COEFFICIENTS = tuple(
     np.float32(c / GELU_SCALE ** (2 * power + 1)) for power, c in enumerate(_ERF_AS_TANH)
 )
+# Sums of 2**100 times a value stay well inside float32, and 2**-100 is no denormal.
+_LARGEST_LOGIT = np.float32(100)
 # Element-wise layers go through memory in pieces of this many values, which stay in the L2 cache.
 PIECE = 65_536
 
 
 def linear(x: Array, weight: Array, out: Array) -> Array:
-    """Multiplies x (n, in+1) with a folded weight (in+1, out) into `out` (n, out)."""
+    """Multiplies x (n, in + 1) with a folded weight (in + 1, out) into `out` (n, out)."""
     return np.matmul(x, weight, out=out)
 
 
@@ -53,36 +57,52 @@ def standardise(x: Array, out: Array) -> Array:
 
 
 def attention(qkv: Array, num_heads: int, scores: Array, out: Array) -> Array:
-    """Self-attention of one image: qkv (n, 3 d), q already scaled, into `out` (n, d).
+    """Self-attention of one image: qkv (3, n, d), q scaled to logits of base 2, into `out` (n, d).
 
-    `scores` (rows, n) bounds how many queries are worked on at once, so that their scores stay in cache.
+    `scores` (rows, n) bounds how many queries are worked on at once, so that their scores stay in
+    cache.
     """
     n, d = out.shape
-    k = d // num_heads
     ones = np.ones(n, np.float32)
-    heads = qkv.reshape(n, 3, num_heads, k).transpose(1, 2, 0, 3)  # 3 x (h, n, k), no copy
-    for query, key, value, mixed in zip(*heads, out.reshape(n, num_heads, k).swapaxes(0, 1), strict=True):
+    heads = qkv.reshape(3, n, num_heads, d // num_heads).swapaxes(1, 2)  # 3 x (h, n, k)
+    shift = ~bounded(heads[0], heads[1])
+    mixed = out.reshape(n, num_heads, -1).swapaxes(0, 1)  # (h, n, k)
+    for query, key, value, result, large in zip(*heads, mixed, shift, strict=True):
         for first in range(0, n, len(scores)):
             rows = slice(first, min(first + len(scores), n))
             weights = np.matmul(query[rows], key.T, out=scores[: rows.stop - first])  # (rows, n)
-            weights -= weights.max(axis=-1, keepdims=True)
-            np.exp(weights, out=weights)
-            np.matmul(weights, value, out=mixed[rows])  # (rows, k)
-            # Softmax's division comes last: k values a row instead of n.
-            mixed[rows] /= (weights @ ones)[:, None]
+            if large:
+                weights -= weights.max(axis=-1, keepdims=True)
+            np.exp2(weights, out=weights)
+            np.matmul(weights, value, out=result[rows])  # (rows, k)
+            result[rows] /= (weights @ ones)[
+                :, None
+            ]  # softmax's division, on k values a row, not n
     return out
 
 
-def gelu(x: Array, scratch: tuple[Array, Array]) -> Array:
-    """GELU in place: GELU_SCALE * x becomes 2 * GELU_SCALE * gelu(x); fold.py scales the weights around it.
+def bounded(query: Array, key: Array) -> NDArray[np.bool_]:
+    """Per head (h): whether no logit of query and key (h, n, k) can overflow exp2 in float32.
 
-    The exact-erf form, within 7e-8 before rounding. DINOv2 was trained with it; the usual tanh form is up to
-    4.7e-4 off.
+    By Cauchy-Schwarz |q . k| <= |q| |k|. Softmax is the same without subtracting the largest logit
+    first, which is then two passes over the scores for nothing.
+    """
+    longest = [np.vecdot(side, side).max(axis=-1) for side in (query, key)]  # (h, n, k) -> (h)
+    return longest[0] * longest[1] < _LARGEST_LOGIT**2
+
+
+def gelu(x: Array, scratch: tuple[Array, Array]) -> Array:
+    """GELU in place: GELU_SCALE * x becomes 2 * GELU_SCALE * gelu(x).
+
+    The layers around it carry the scales (fold.py). This is the exact-erf form, within 7e-8 before
+    rounding. DINOv2 was trained with it; the usual tanh form is up to 4.7e-4 off.
     """
     for piece in pieces(x):
         square, gate = (buffer[: piece.size].reshape(piece.shape) for buffer in scratch)
         np.multiply(piece, piece, out=square)
-        np.add(square, _GELU_COEFFICIENTS[-2], out=gate)  # Horner's rule; the leading coefficient is 1
+        np.add(
+            square, _GELU_COEFFICIENTS[-2], out=gate
+        )  # Horner's rule; the leading coefficient is 1
         for coefficient in _GELU_COEFFICIENTS[-3::-1]:
             gate *= square
             gate += coefficient
@@ -96,7 +116,8 @@ def gelu(x: Array, scratch: tuple[Array, Array]) -> Array:
 def swiglu(x: Array, scratch: tuple[Array, Array], out: Array) -> Array:
     """silu(gate) * value of x (n, 2 m) into `out` (n, m); the gate comes in halved (fold.py).
 
-    silu(g) = g / (1 + exp(-g)) = (g / 2) (1 + tanh(g / 2)): no overflow, and tanh is the cheaper function.
+    silu(g) = g / (1 + exp(-g)) = (g / 2) (1 + tanh(g / 2)): no overflow, and tanh is the cheaper
+    function.
     """
     m = out.shape[-1]
     for piece, result in zip(pieces(x), pieces(out, PIECE // 2), strict=True):
@@ -115,7 +136,7 @@ def pieces(x: Array, size: int = PIECE) -> list[Array]:
 
 
 def patchify(pixels: Array, patch_size: int, out: Array) -> Array:
-    """Lays the patches of one image (c, H, W) out as the rows of `out` (n, c * p * p), row-major."""
+    """Lays the patches of an image (c, H, W) out as rows of `out` (n, c * p * p), row-major."""
     c, height, width = pixels.shape
     p, rows, cols = patch_size, height // patch_size, width // patch_size
     grid = pixels.reshape(c, rows, p, cols, p).transpose(1, 3, 0, 2, 4)  # (rows, cols, c, p, p)
@@ -132,6 +153,6 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
     return normed.reshape(x.shape)
 
 
-def scale_of(head_dim: int) -> np.float32:
-    """The factor on q that makes q . k the attention logit."""
-    return np.float32(1 / math.sqrt(head_dim))
+def logit_scale(head_dim: int) -> np.float32:
+    """The factor on q that makes q . k the attention logit, to base 2: exp2 is quicker than exp."""
+    return np.float32(math.log2(math.e) / math.sqrt(head_dim))

@@ -1,7 +1,7 @@
 """Resampling a learned position embedding to another patch grid, in the three ways that are in use.
 
-Bicubic resampling is linear and separable: one small matrix per axis. The flavours differ in the kernel and
-the step, and features drift when they are mixed up:
+Bicubic resampling is linear and separable: one small matrix per axis. The flavours differ in the
+kernel and the step, and features drift when they are mixed up:
 
     hub   plain models: Keys' kernel a = -0.75, step old / (new + 0.1) (the 0.1 is Facebook's);
           models with registers: antialiased, a = -0.5, step old / new

@@ -19,9 +19,9 @@ class Buffers:
     x: Array  # (b n, d) the residual stream
     update: Array  # (b n, d) what a branch adds to it
     normed: Array  # (b n, d + 1)
-    qkv: Array  # (b n, 3 d)
+    qkv: Array  # (3, b n, d)
     scores: Array  # (rows, n) attention logits of one head
-    hidden: Array  # (b n, m + 1)
+    hidden: Array  # (b n, m)
     both: Array  # (b n, 2 m) SwiGLU's gate and value
     patches: Array  # (patches, 3 p p + 1) of one image
     scratch: tuple[Array, Array]  # for element-wise functions, PIECE values each
@@ -63,9 +63,9 @@ def allocate(shape: tuple[int, ...], config: ViTConfig) -> Buffers:
         x=empty(b * n, d),
         update=empty(b * n, d),
         normed=with_ones(b * n, d),
-        qkv=empty(b * n, 3 * d),
+        qkv=np.empty((3, b * n, d), np.float32),
         scores=empty(min(n, max(64, 2 * PIECE // n)), n),
-        hidden=with_ones(b * n, m),
+        hidden=empty(b * n, m),
         both=empty(b * n if config.swiglu else 0, 2 * m),
         patches=with_ones(patches, c * p * p),
         scratch=(np.empty(piece, np.float32), np.empty(piece, np.float32)),
