@@ -67,13 +67,13 @@ def test_layer_norm_of_a_constant_row_is_zero():
     assert not ops.standardise(x, np.empty_like(x)).any()
 
 
-@pytest.mark.parametrize("scale", [0.5, 3.0, 60.0], ids=["small", "usual", "past float32's exp"])
+@pytest.mark.parametrize("scale", [0.5, 3.0, 12.0], ids=["small", "usual", "past float32's exp"])
 @pytest.mark.parametrize("rows", [5, 64], ids=["in pieces", "whole"])
 def test_attention_equals_softmax_by_definition(scale, rows):
     n, heads, k = 33, 2, 8
     qkv = random(3, n, heads * k, scale=scale)
     logits = np.einsum("nhk,mhk->hnm", *(t.reshape(n, heads, k).astype(float) for t in qkv[:2]))
-    weights = np.exp2(logits - logits.max(-1, keepdims=True))
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     expected = np.einsum("hnm,mhk->nhk", weights, qkv[2].reshape(n, heads, k)).reshape(n, -1)
 

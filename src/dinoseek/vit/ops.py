@@ -35,8 +35,9 @@ GELU_SCALE = _ERF_AS_TANH[-1] ** (1 / (2 * len(_ERF_AS_TANH) - 1))
 _GELU_COEFFICIENTS = tuple(
     np.float32(c / GELU_SCALE ** (2 * power + 1)) for power, c in enumerate(_ERF_AS_TANH)
 )
-# Sums of 2**100 times a value stay well inside float32, and 2**-100 is no denormal.
-_LARGEST_LOGIT = np.float32(100)
+# Sums of e**70 times a value stay well inside float32, and e**-70 is no denormal.
+_LARGEST_LOGIT = np.float32(70)
+_LOG2_E = np.float32(math.log2(math.e))  # softmax runs on exp2, which is quicker than exp
 # Element-wise layers go through memory in pieces of this many values, which stay in the L2 cache.
 PIECE = 65_536
 
@@ -57,7 +58,7 @@ def standardise(x: Array, out: Array) -> Array:
 
 
 def attention(qkv: Array, num_heads: int, scores: Array, out: Array) -> Array:
-    """Self-attention of one image: qkv (3, n, d), q scaled to logits of base 2, into `out` (n, d).
+    """Self-attention of one image: qkv (3, n, d), q already scaled, into `out` (n, d).
 
     `scores` (rows, n) bounds how many queries are worked on at once, so that their scores stay in
     cache.
@@ -68,11 +69,13 @@ def attention(qkv: Array, num_heads: int, scores: Array, out: Array) -> Array:
     shift = ~bounded(heads[0], heads[1])
     mixed = out.reshape(n, num_heads, -1).swapaxes(0, 1)  # (h, n, k)
     for query, key, value, result, large in zip(*heads, mixed, shift, strict=True):
+        query = query if large else query * _LOG2_E
         for first in range(0, n, len(scores)):
             rows = slice(first, min(first + len(scores), n))
             weights = np.matmul(query[rows], key.T, out=scores[: rows.stop - first])  # (rows, n)
             if large:
                 weights -= weights.max(axis=-1, keepdims=True)
+                weights *= _LOG2_E  # only now: rounding a large logit would show
             np.exp2(weights, out=weights)
             np.matmul(weights, value, out=result[rows])  # (rows, k)
             result[rows] /= (weights @ ones)[
@@ -82,7 +85,7 @@ def attention(qkv: Array, num_heads: int, scores: Array, out: Array) -> Array:
 
 
 def bounded(query: Array, key: Array) -> NDArray[np.bool_]:
-    """Per head (h): whether no logit of query and key (h, n, k) can overflow exp2 in float32.
+    """Per head (h): whether no logit of query and key (h, n, k) can overflow exp in float32.
 
     By Cauchy-Schwarz |q . k| <= |q| |k|. Softmax is the same without subtracting the largest logit
     first, which is then two passes over the scores for nothing.
@@ -154,5 +157,5 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
 
 
 def logit_scale(head_dim: int) -> np.float32:
-    """The factor on q that makes q . k the attention logit, to base 2: exp2 is quicker than exp."""
-    return np.float32(math.log2(math.e) / math.sqrt(head_dim))
+    """The factor on q that makes q . k the attention logit."""
+    return np.float32(1 / math.sqrt(head_dim))
