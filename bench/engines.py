@@ -12,20 +12,20 @@ from dinoseek.vit.blas import prefer_fast_kernels
 
 prefer_fast_kernels()
 
-import argparse  # noqa: E402 - the kernels must be chosen before NumPy loads
-import os  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-import warnings  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import naive  # noqa: E402
-from dinoseek.encoders.numpy_encoder import NumpyEncoder  # noqa: E402
-from dinoseek.vit.config import SIZES  # noqa: E402
-from dinoseek.weights.load import load_params  # noqa: E402
-from record import machine, report  # noqa: E402
+import naive
+from dinoseek.encoders.numpy_encoder import NumpyEncoder
+from dinoseek.vit.config import SIZES
+from dinoseek.weights.load import load_params
+from record import machine, report
 
 
 def main():

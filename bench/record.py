@@ -8,14 +8,16 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dinoseek.vit import blas
+
+blas.prefer_fast_kernels()  # as the command line does; each script imports this before NumPy
+
 RESULTS = Path(__file__).parent / "results"
 PEERS = ("numpy", "onnxruntime", "openvino", "torch", "transformers", "faiss-cpu")
 
 
 def machine():
     """The processor, the BLAS in use and the versions of what is compared, in one line."""
-    from dinoseek.vit import blas
-
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [
         line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")
