@@ -1,0 +1,98 @@
+"""The public names of dinoseek; each is imported on first use, so importing it costs little."""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dinoseek.embedder import Embedder, load_embedder
+    from dinoseek.encoders.factory import load_encoder
+    from dinoseek.errors import (
+        DinoseekError,
+        GalleryError,
+        ImageError,
+        MachineError,
+        UsageError,
+        WeightsError,
+    )
+    from dinoseek.gallery.base import Hit, Record
+    from dinoseek.gallery.factory import open_gallery
+    from dinoseek.ingest.pipeline import ingest
+    from dinoseek.ingest.sources import from_folder
+    from dinoseek.search import search, search_many
+    from dinoseek.weights.load import load_params
+
+    __version__: str
+
+__all__ = [
+    "DinoseekError",
+    "Embedder",
+    "GalleryError",
+    "Hit",
+    "ImageError",
+    "MachineError",
+    "Record",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "from_folder",
+    "ingest",
+    "load_embedder",
+    "load_encoder",
+    "load_params",
+    "open_gallery",
+    "search",
+    "search_many",
+]
+
+_HOMES = {
+    "dinoseek.embedder": ("Embedder", "load_embedder"),
+    "dinoseek.encoders.factory": ("load_encoder",),
+    "dinoseek.errors": (
+        "DinoseekError",
+        "GalleryError",
+        "ImageError",
+        "MachineError",
+        "UsageError",
+        "WeightsError",
+    ),
+    "dinoseek.gallery.base": ("Hit", "Record"),
+    "dinoseek.gallery.factory": ("open_gallery",),
+    "dinoseek.ingest.pipeline": ("ingest",),
+    "dinoseek.ingest.sources": ("from_folder",),
+    "dinoseek.search": ("search", "search_many"),
+    "dinoseek.weights.load": ("load_params",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version  # slow, and rarely asked for
+
+        value: object = version("dinoseek")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module 'dinoseek' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `dinoseek.search` and `dinoseek.ingest` the functions.
+
+    Importing a submodule writes it into its package, over a function of the same name.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
