@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
 ARGS ?=
+ONLY ?= *
 PORT ?= 8000
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -66,8 +67,8 @@ docs-check: $(SETUP)
 golden: $(TORCH) ## compute the expected outputs in tests/golden anew, with transformers
 	@$(BIN)/python tools/make_golden.py $(ARGS)
 
-bench: $(BENCH) ## measure against ONNX Runtime, OpenVINO, PyTorch and faiss
-	@for script in $$(grep -l '^if __name__' bench/*.py); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+bench: $(BENCH) ## measure against ONNX Runtime, OpenVINO, PyTorch and faiss (ONLY=search ARGS=...)
+	@for script in $$(grep -l '^if __name__' bench/$(ONLY).py); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 setup-torch: $(TORCH) ## add PyTorch (CPU build) and transformers, for the comparison tests
 
