@@ -194,3 +194,21 @@ def test_the_memory_keeps_the_newest_entries_only(tiny, write, tmp_path, settled
     assert str(path.resolve()) in kept
     assert "/old/199" in kept
     assert "/old/0" not in kept
+
+
+def test_weights_are_found_again_by_their_digest(tmp_path):
+    from dinoseek.weights.digest import weights_with_digest
+    from dinoseek.weights.save import save_params
+
+    from ..vit.tiny import tiny_config, tiny_params
+
+    path = tmp_path / "tiny.safetensors"
+    save_params(path, tiny_params(tiny_config()), tiny_config())
+    old = path.stat().st_mtime_ns - 10**10
+    os.utime(path, ns=(old, old))
+    digest = weights_digest(path, cache_dir=tmp_path)
+
+    assert weights_with_digest(digest, tmp_path) == path
+    assert weights_with_digest("0" * 64, tmp_path) is None
+    path.write_bytes(b"something else")
+    assert weights_with_digest(digest, tmp_path) is None

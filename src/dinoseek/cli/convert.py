@@ -11,7 +11,12 @@ import click
 @click.option("--float16", is_flag=True, help="Store half-precision values, half the size.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def command(source: Path, target: Path, *, float16: bool, force: bool) -> None:
-    """Convert weights to a .safetensors or .npz file with Facebook's names.
+    """\b
+    Examples:
+      dinoseek convert dinov2_vits14_pretrain.pth small.safetensors
+      dinoseek convert small.safetensors small.npz --float16
+
+    Converts weights to a .safetensors or .npz file with Facebook's names.
 
     IN is a PyTorch, safetensors or .npz checkpoint in Facebook's, Hugging Face's or timm's names,
     the index of a sharded one, or a folder with one of these. OUT's suffix decides the format. The

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from dinoseek.errors import DinoseekError
 from dinoseek.vit.ops import Params
 from dinoseek.weights.checkpoint import checkpoint_files
 from dinoseek.weights.load import load_params
@@ -56,6 +57,19 @@ def weights_digest(
     if file_stamp(path) == (key, stamp) and settled(stamp):
         write_cache(cache, key, {"stamp": stamp, "digest": digest})
     return digest
+
+
+def weights_with_digest(digest: str, cache_dir: str | Path | None = None) -> Path | None:
+    """A file that is remembered to hold the weights of this digest, and has not changed since."""
+    cache = Path(cache_dir or platformdirs.user_cache_path("dinoseek")) / CACHE_NAME
+    for name, entry in read_cache(cache).items():
+        if isinstance(entry, dict) and entry.get("digest") == digest:
+            try:
+                if file_stamp(Path(name))[1] == entry.get("stamp"):
+                    return Path(name)
+            except (OSError, DinoseekError):  # gone, or no checkpoint any more
+                continue
+    return None
 
 
 def file_stamp(path: Path) -> tuple[str, list[list[int]]]:

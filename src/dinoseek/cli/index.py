@@ -1,0 +1,159 @@
+"""`dinoseek index`: brings a gallery up to date with folders of images."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dinoseek.cli.interrupts import stop_requests
+from dinoseek.cli.options import ModelChoice, model_options, setting
+from dinoseek.cli.progress import with_progress
+from dinoseek.errors import UsageError
+
+if TYPE_CHECKING:
+    from dinoseek.gallery.sqlite_gallery import SqliteGallery
+    from dinoseek.ingest.outcomes import Failed, Summary
+    from dinoseek.ingest.sources import Source
+
+PARTIAL = 3
+_SHOWN = 10
+
+
+@click.command("index")
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True)
+@setting(
+    "--gallery",
+    type=click.Path(path_type=Path),
+    help="The gallery to fill.  [default: FOLDER's name + .dino, in this folder]",
+)
+@model_options
+@click.option("--verify-files", is_flag=True, help="Read every file again, not only changed ones.")
+@click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option(
+    "--moved-from",
+    metavar="OLD",
+    help="FOLDER is the folder OLD, moved: keep what is known of it.",
+)
+@setting("--batch-size", type=click.IntRange(1, 4096), help="Images at once.  [default: 16]")
+@click.option("--json", "as_json", is_flag=True, help="Write the counts as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary.")
+def command(
+    *,
+    folders: tuple[str, ...],
+    gallery: Path | None,
+    choice: ModelChoice,
+    verify_files: bool,
+    retry_failed: bool,
+    moved_from: str | None,
+    batch_size: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """\b
+    Examples:
+      dinoseek index photos/
+      dinoseek index photos/ more/ --gallery all.dino --model dinov2-base
+      dinoseek index photos/ --gallery photos.dino --retry-failed
+
+    Puts the images of folders, and of all folders below them, into a gallery. Only what is new,
+    changed, renamed or deleted since the last time is looked at; interrupted at any point, the
+    same command goes on. A file that cannot be read is listed and does not stop the run.
+    """
+    from dinoseek.embedder import BATCH_SIZE
+    from dinoseek.gallery.factory import open_gallery
+    from dinoseek.ingest.sources import from_folder
+
+    sources = [from_folder(folder) for folder in folders]
+    path = gallery or default_gallery(folders[0])
+    if gallery is None and not quiet:
+        click.echo(f"gallery: {path}", err=True)
+    with open_gallery(path, choice.of_gallery(path).load()) as opened:
+        if moved_from is not None:
+            opened.relocate(moved_from, folders[0])
+        summary, failures = fill(
+            opened,
+            sources,
+            quiet=quiet,
+            verify=verify_files,
+            retry_failed=retry_failed,
+            batch_size=batch_size or BATCH_SIZE,
+        )
+        images = len(opened)
+    if as_json:
+        click.echo(json.dumps(as_dict(summary, failures, path, images)))
+    if not quiet:
+        tell(summary, failures, path, images)
+    return PARTIAL if summary.failed else 0
+
+
+def default_gallery(folder: str) -> Path:
+    """The gallery of a folder that is not told one: its name + .dino, in the current folder."""
+    name = Path(folder).resolve().name
+    if not name:
+        raise UsageError("index.gallery", folder, "has no name", fix="name one with --gallery")
+    return Path(f"{name}.dino")
+
+
+def fill(
+    gallery: "SqliteGallery", sources: "list[Source]", *, quiet: bool = False, **options: Any
+) -> "tuple[Summary, list[Failed]]":
+    """Ingests with a progress bar; Ctrl-C ends it after the batch that is being worked on."""
+    from dinoseek.ingest.outcomes import Failed, Removed, Summary
+    from dinoseek.ingest.pipeline import ingest
+
+    summary, failures = Summary(), []
+    outcomes = ingest(sources, gallery, **options)
+
+    def total() -> int:
+        return sum(source.count(gallery.path) for source in sources)
+
+    with stop_requests() as stop:
+        shown = with_progress(
+            outcomes, total, "indexing", quiet=quiet, counts=lambda o: not isinstance(o, Removed)
+        )
+        for outcome in shown:
+            summary = summary.plus(outcome)
+            if isinstance(outcome, Failed):
+                failures.append(outcome)
+            if stop:
+                outcomes.close()  # type: ignore[attr-defined]
+                stop.obey()
+    return summary, failures
+
+
+def tell(summary: "Summary", failures: "list[Failed]", path: Path, images: int) -> None:
+    """The accounting, on stderr: one line, then the first failures."""
+    parts = [
+        f"{summary.total:,} files",
+        f"{summary.stored:,} stored",
+        f"{summary.skipped:,} unchanged",
+        f"{summary.duplicates:,} duplicates",
+        f"{summary.failed:,} failed",
+    ]
+    removed = f"; {summary.removed:,} removed" if summary.removed else ""
+    line = f"{parts[0]}: {', '.join(parts[1:])}{removed}; {path} has {images:,} images"
+    click.echo(line, err=True)
+    for failure in failures[:_SHOWN]:
+        click.echo(f"  {failure.code:<22} {failure.item}: {failure.reason}", err=True)
+    if len(failures) > _SHOWN:
+        more = len(failures) - _SHOWN
+        click.echo(f"  and {more:,} more: dinoseek info {path}", err=True)
+
+
+def as_dict(
+    summary: "Summary", failures: "list[Failed]", path: Path, images: int
+) -> dict[str, Any]:
+    return {
+        "gallery": str(path),
+        "images": images,
+        "total": summary.total,
+        "stored": summary.stored,
+        "skipped": summary.skipped,
+        "duplicates": summary.duplicates,
+        "failed": summary.failed,
+        "removed": summary.removed,
+        "failures": [
+            {"path": str(each.item), "code": each.code, "reason": each.reason} for each in failures
+        ],
+    }

@@ -1,0 +1,97 @@
+"""`dinoseek info`: what is in a gallery, or what this installation has."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dinoseek.cli.models import models_dir_option
+from dinoseek.cli.options import setting
+
+_SHOWN = 20
+
+
+@click.command("info")
+@click.argument("gallery", required=False, type=click.Path(path_type=Path))
+@setting("--gallery", "chosen", type=click.Path(path_type=Path), hidden=True)
+@models_dir_option
+@click.option("--check", is_flag=True, help="Read everything, and say what is damaged.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with every failure.")
+def command(
+    *,
+    gallery: Path | None,
+    chosen: Path | None,
+    models_dir: Path | None,
+    check: bool,
+    as_json: bool,
+) -> int:
+    """\b
+    Examples:
+      dinoseek info photos.dino
+      dinoseek info photos.dino --json
+      dinoseek info photos.dino --check
+      dinoseek info
+
+    Shows what is in a gallery: images, spaces (one per model), folders, and the files that could
+    not be read, with the reason. Without a gallery: the version, engines and models here.
+    """
+    path = gallery or chosen
+    facts = _of_gallery(path, check=check) if path else _of_installation(models_dir)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif path:
+        _show_gallery(facts)
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}")
+    return 5 if facts.get("problems") else 0
+
+
+def _of_gallery(path: Path, *, check: bool) -> dict[str, Any]:
+    from dinoseek.gallery.factory import open_gallery
+
+    with open_gallery(path, readonly=True) as opened:
+        facts = opened.info()
+        return {**facts, "problems": opened.verify()} if check else facts
+
+
+def _of_installation(models_dir: Path | None) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    from dinoseek.encoders.factory import ENGINES
+    from dinoseek.weights.hub import KNOWN, default_models_dir, find_weights
+
+    here = [name for name in KNOWN if find_weights(name, models_dir)]
+    return {
+        "dinoseek": version("dinoseek"),
+        "python": platform.python_version(),
+        "engines": list(ENGINES),
+        "models": [*here, "color-histogram"],
+        "models_dir": str(models_dir or default_models_dir()),
+    }
+
+
+def _show_gallery(facts: dict[str, Any]) -> None:
+    size = sum(facts["bytes"].values()) / 1e6
+    click.echo(f"{facts['path']}: {facts['images']:,} images in {facts['files']:,} files")
+    click.echo(f"  on disk   {size:,.1f} MB")
+    for root in facts["roots"]:
+        missing = "  (not there)" if root["missing"] else ""
+        click.echo(f"  folder    {root['path']}: {root['files']:,} files{missing}")
+    for space in facts["spaces"]:
+        made = ", ".join(
+            str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]
+        )
+        click.echo(f"  space     {made}: {space['vectors']:,} vectors of {space['dim']} numbers")
+    failures = facts["failures"]
+    if failures:
+        click.echo(f"  {len(failures):,} files failed")
+    for failure in failures[:_SHOWN]:
+        click.echo(f"    {failure['code']:<22} {failure['path']}: {failure['reason']}")
+    if len(failures) > _SHOWN:
+        click.echo(f"    and {len(failures) - _SHOWN:,} more: --json lists all")
+    if "problems" in facts:
+        for problem in facts["problems"] or ["nothing is damaged"]:
+            click.echo(f"  check     {problem}")

@@ -1,0 +1,173 @@
+"""The `dinoseek` program: finds the command, runs it, and ends with an exit code."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from dinoseek.cli import failure
+from dinoseek.cli.interrupts import Stopped, stop_on_signals
+from dinoseek.cli.settings import FILE_NAME, load_settings
+from dinoseek.errors import UsageError
+from dinoseek.vit.blas import prefer_fast_kernels
+
+# Modules are imported when their command runs, so that --help stays quick.
+COMMANDS = {
+    "index": ("dinoseek.cli.index", "Put the images of folders into a gallery."),
+    "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
+    "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
+    "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
+    "models": ("dinoseek.cli.models", "List, download and locate models."),
+    "convert": ("dinoseek.cli.convert", "Write weights as safetensors or npz."),
+    "doctor": ("dinoseek.cli.doctor", "Check this machine and say what to do."),
+    "demo": ("dinoseek.cli.demo", "Try a search on a small gallery."),
+}
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """The entry point: runs the command line of this process and exits."""
+    keep = os.environ.get("DINOSEEK_BLAS_KERNELS") == "keep"
+    prefer_fast_kernels(keep=keep)  # before anything imports NumPy; later is too late
+    _speak_plainly()
+    stop_on_signals()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code; what goes wrong is told on stderr."""
+    try:
+        status = program.main(list(arguments), prog_name="dinoseek", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+        return BROKEN_PIPE
+    except (click.Abort, KeyboardInterrupt):
+        return failure.tell_interrupted(INTERRUPTED, arguments)
+    except Stopped as stopped:
+        return failure.tell_interrupted(128 + stopped.signal, arguments)
+    except Exception as exc:
+        return failure.tell(exc, arguments)
+    return status if isinstance(status, int) else 0
+
+
+class Program(click.Group):
+    """Knows its commands by the table above and imports one only to run it."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        _add_common_options(command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, rest = args[0], args[1:]
+        command = self.get_command(ctx, name)
+        if command is None:
+            near = get_close_matches(name, COMMANDS, 1)
+            fix = f"did you mean {near[0]}?" if near else "see dinoseek --help"
+            raise UsageError("usage.unknown_command", name, "no such command", fix=fix)
+        _refuse_repeats(command, click.Context(command, ctx, name), rest)
+        if isinstance(command, click.Group) and ctx.default_map:  # settings reach `models list` too
+            ctx.default_map[name] = dict.fromkeys(command.commands, ctx.default_map[name])
+        return name, command, rest
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Program,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="dinoseek", message="dinoseek %(version)s")
+@click.pass_context
+def program(ctx: click.Context) -> None:
+    """\b
+    Examples:
+      dinoseek demo
+      dinoseek index photos/ --gallery photos.dino
+      dinoseek search cat.jpg --gallery photos.dino
+      dinoseek search -q cat.jpg -d photos/ --html hits.html
+
+    Finds images by image. Settings may also stand in the environment (DINOSEEK_MODEL, ...)
+    or in ./dinoseek.toml.
+
+    Exit codes: 0 good, 2 wrong usage or setting, 3 some images failed, 4 something about this
+    machine, 5 a damaged or incompatible file, 130 interrupted.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        return
+    settings = load_settings(FILE_NAME)
+    ctx.default_map = dict.fromkeys(COMMANDS, settings)
+
+
+def _add_common_options(command: click.Command) -> None:
+    """Gives a command, and those below a group, -v and --debug where it has not got them."""
+    taken = {name for param in command.params for name in param.opts}
+    common = [
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_verbose,
+            help="Say on stderr what is being done.",
+        ),
+        click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show where an error came from."
+        ),
+    ]
+    command.params += [option for option in common if not taken & set(option.opts)]
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _add_common_options(below)
+
+
+def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    logging.getLogger("dinoseek").setLevel(logging.DEBUG if value else logging.WARNING)
+
+
+def _refuse_repeats(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """A flag given twice is a slip of which one half would silently be ignored."""
+    _, _, order = command.make_parser(ctx).parse_args(list(args))
+    seen: set[str] = set()
+    for param in order:
+        if not isinstance(param, click.Option) or param.multiple or param.count:
+            continue
+        if param.opts[-1] in seen:
+            raise UsageError("usage.repeated", param.opts[-1], "is given twice", fix="give it once")
+        seen.add(param.opts[-1])
+
+
+def _speak_plainly() -> None:
+    """Sets up the streams: UTF-8 whatever the locale says, warnings and log lines without noise."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure") and not stream.isatty():
+            stream.reconfigure(encoding="utf-8", errors=errors)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
+
+
+def _close_stdout() -> None:
+    """Points stdout at nothing: its reader is gone, and Python flushes once more at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # no real stdout, as in a test
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives until exit

@@ -1,0 +1,171 @@
+"""Flags that several commands share, and the embedder that they choose."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dinoseek.cli.models import models_dir_option
+from dinoseek.cli.settings import environment_name
+from dinoseek.errors import GalleryError
+
+if TYPE_CHECKING:
+    from dinoseek.embedder import Embedder, Fingerprint
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which embedder is asked for; None where the user said nothing."""
+
+    model: str | None = None
+    preprocess: str | None = None
+    pooling: str | None = None
+    pos_flavour: Any = None
+    engine: str = "auto"
+    threads: int | None = None
+    max_megapixels: float | None = None
+    models_dir: Path | None = None
+    cache_dir: Path | None = None
+
+    def load(self) -> "Embedder":
+        """The embedder, from DINOv2-small with its defaults where nothing was said."""
+        from dinoseek.embedder import DEFAULT_MODEL, load_embedder
+
+        return load_embedder(
+            self.model or DEFAULT_MODEL,
+            engine=self.engine,
+            preprocess=self.preprocess,
+            pooling=self.pooling or "cls",
+            pos_flavour=self.pos_flavour,
+            threads=self.threads,
+            limits=self.limits(),
+            models_dir=self.models_dir,
+            cache_dir=self.cache_dir,
+        )
+
+    def limits(self) -> Any:
+        """The decoder's limits, with the pixels that the user allows."""
+        from dinoseek.images.limits import DEFAULT_LIMITS
+
+        if self.max_megapixels is None:
+            return DEFAULT_LIMITS
+        return replace(DEFAULT_LIMITS, max_pixels=round(self.max_megapixels * 1e6))
+
+    def of_gallery(self, gallery: Path) -> "ModelChoice":
+        """This choice, completed by what made the gallery's vectors where no model was named.
+
+        Raises GalleryError if the gallery has several spaces, or one whose weights are not known.
+        """
+        if self.model is not None or not (gallery / "gallery.sqlite").exists():
+            return self
+        made = [each for each in _fingerprints(gallery) if self._allows(each)]
+        if len(made) > 1:
+            names = " | ".join(each.describe() for each in made)
+            reason = f"it has vectors of several models: {names}"
+            fix = "choose one with --model (and --preprocess, --pooling)"
+            raise GalleryError("gallery.several_models", gallery, reason, fix=fix)
+        return self._like(made[0], gallery) if made else self
+
+    def _allows(self, made: "Fingerprint") -> bool:
+        """Whether what the user did say agrees with how a space was made."""
+        said = {
+            made.preprocess: self.preprocess,
+            made.pooling: self.pooling,
+            made.pos_flavour: self.pos_flavour,
+        }
+        return all(wanted in (None, found) for found, wanted in said.items())
+
+    def _like(self, made: "Fingerprint", gallery: Path) -> "ModelChoice":
+        model = _weights_of(made, self.cache_dir)
+        if model is None:
+            reason = f"it was made by {made.describe()}, whose weights are not known here"
+            fix = "name their file with --model"
+            raise GalleryError("gallery.unknown_weights", gallery, reason, fix=fix)
+        return replace(
+            self,
+            model=model,
+            preprocess=made.preprocess,
+            pooling=made.pooling or None,
+            pos_flavour=made.pos_flavour or None,
+        )
+
+
+def _fingerprints(gallery: Path) -> "Sequence[Fingerprint]":
+    from dinoseek.embedder import Fingerprint
+    from dinoseek.gallery.factory import open_gallery
+
+    with open_gallery(gallery, readonly=True) as opened:
+        spaces = opened.info()["spaces"]
+    names = [field.name for field in fields(Fingerprint)]
+    return [Fingerprint(**{name: space[name] for name in names}) for space in spaces]
+
+
+def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
+    """What to give as --model for the weights of a space: a name, or a file seen before."""
+    from dinoseek.embedder import COLOR_HISTOGRAM
+    from dinoseek.weights.digest import weights_with_digest
+    from dinoseek.weights.hub import KNOWN
+
+    if made.model == COLOR_HISTOGRAM or made.model in KNOWN:
+        return made.model
+    found = weights_with_digest(made.weights, cache_dir)
+    return str(found) if found else None
+
+
+def setting(name: str, *names: str, **attributes: Any) -> Callable[[F], F]:
+    """An option that may also stand in the environment, and in the file by click's default map."""
+    key = name.lstrip("-").replace("-", "_")
+    return click.option(name, *names, envvar=environment_name(key), **attributes)
+
+
+_MODEL_OPTIONS = (
+    setting(
+        "--model",
+        metavar="MODEL",
+        help="A model's name (see dinoseek models list), a weights file, a training run, or "
+        "color-histogram, which is built in.  [default: what made the gallery, or dinov2-small]",
+    ),
+    setting(
+        "--preprocess",
+        metavar="NAME",
+        help="How pictures are cut and scaled: official, short-side, squash, ..., also with "
+        "another size as in official@518.  [default: official]",
+    ),
+    setting("--pooling", metavar="NAME", help="cls, mean, gem or cls+mean.  [default: cls]"),
+    click.option(
+        "--pos-flavour",
+        type=click.Choice(["hub", "hf", "timm"]),
+        help="Whose way of fitting position embeddings to follow.  [default: hub, Facebook's]",
+    ),
+    setting("--engine", default="auto", show_default=True, help="What runs the model: numpy."),
+    setting("--threads", type=click.IntRange(1, 1024), help="Cores to use.  [default: all]"),
+    setting(
+        "--max-megapixels",
+        type=click.FloatRange(0.01, 10_000),
+        help="Refuse larger pictures.  [default: 50]",
+    ),
+    models_dir_option,
+    setting(
+        "--cache-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for what can be made again.  [default: the user's cache]",
+    ),
+)
+
+
+def model_options(command: F) -> F:
+    """Adds the flags that choose an embedder; the command gets them as `choice`."""
+
+    @wraps(command)
+    def with_choice(**values: Any) -> Any:
+        choice = ModelChoice(**{name: values.pop(name) for name in ModelChoice.__annotations__})
+        return command(choice=choice, **values)
+
+    for option in reversed(_MODEL_OPTIONS):
+        with_choice = option(with_choice)
+    return with_choice  # type: ignore[return-value]

@@ -1,0 +1,242 @@
+"""`dinoseek search`: the images that look most like a picture."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dinoseek.cli.index import fill
+from dinoseek.cli.options import ModelChoice, model_options, setting
+from dinoseek.cli.output import chosen_format, format_options, write_hits
+from dinoseek.cli.progress import with_progress
+from dinoseek.cli.queries import Asked, asked_queries
+from dinoseek.errors import DinoseekError, UsageError, printable
+
+if TYPE_CHECKING:
+    from dinoseek.gallery.base import Hit
+    from dinoseek.gallery.sqlite_gallery import SqliteGallery
+
+PARTIAL = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports:
+    """The pictures and pages that were asked for besides the list."""
+
+    montage: Path | None
+    html: Path | None
+    output_root: Path | None
+    size: int
+    margin: int
+    labels: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.montage or self.html or self.output_root)
+
+
+@click.command("search")
+@click.argument("words", metavar="[QUERY]...", nargs=-1)
+@setting("--gallery", type=click.Path(path_type=Path), help="The gallery to search.")
+@click.option("-q", "--query", "more", multiple=True, metavar="QUERY", help="A query, as a flag.")
+@click.option(
+    "-d",
+    "--database",
+    type=click.Path(path_type=Path),
+    help="Search this folder instead of a gallery. What is known of it is kept in your cache.",
+)
+@click.option(
+    "-k",
+    "-n",
+    "--num",
+    "k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Hits for each query.",
+)
+@click.option("--min-score", type=float, help="Leave out hits with a lower cosine.")
+@click.option("--exclude-self", is_flag=True, help="Leave out the image that the query is.")
+@click.option("--l2", is_flag=True, help="Rank by Euclidean distance, and show it.")
+@format_options
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the pictures.")
+@click.option(
+    "--montage", type=click.Path(path_type=Path), help="Write a strip per query into this folder."
+)
+@click.option(
+    "-o",
+    "--output-root",
+    type=click.Path(path_type=Path),
+    help="Write strips into this folder/DATABASE/MODEL, named QUERY_output.jpg.",
+)
+@click.option("--size", type=int, default=224, show_default=True, help="Side of a strip's tiles.")
+@click.option("-m", "--margin", type=int, default=10, show_default=True, help="Between tiles.")
+@click.option("--labels", is_flag=True, help="Write rank and score under a strip's tiles.")
+@model_options
+@click.option(
+    "-s",
+    "--model-size",
+    type=click.Choice(["small", "base", "large", "largest"]),
+    help="Short for --model dinov2-small, ... dinov2-giant.",
+)
+@click.option(
+    "-p",
+    "--model-path",
+    type=click.Path(path_type=Path),
+    help="A weights file, or the folder that weights are in.",
+)
+@click.option("--disable-cache", is_flag=True, help="With -d: keep nothing, look at every file.")
+def command(
+    *,
+    words: tuple[str, ...],
+    more: tuple[str, ...],
+    gallery: Path | None,
+    database: Path | None,
+    choice: ModelChoice,
+    model_size: str | None,
+    model_path: Path | None,
+    disable_cache: bool,
+    **options: Any,
+) -> int:
+    """\b
+    Examples:
+      dinoseek search cat.jpg --gallery photos.dino
+      dinoseek search cat.jpg dogs/ id:42 --gallery photos.dino -k 5 --json
+      cat cat.jpg | dinoseek search - --gallery photos.dino --html hits.html
+      dinoseek search -q cat.jpg -d photos/ -n 5 -o output
+
+    Finds the images that look most like each QUERY: an image file, a folder of them, - for a
+    picture on stdin, or id:N for an image of the gallery. With -d no index is needed first.
+    """
+    form = chosen_format(**{name: options.pop(name) for name in _FORMAT_FLAGS})
+    names = [*words, *more]
+    if not names:
+        raise UsageError("search.query", "dinoseek search", "name a picture to search with")
+    reports = Reports(**{name: options.pop(name) for name in Reports.__annotations__})
+    choice = _as_named(choice, model_size, model_path)
+    with _opened(gallery, database, choice, disable_cache=disable_cache) as opened:
+        queries = list(asked_queries(names))
+        groups, failed = _answers(opened, queries, options)
+        write_hits([(query.name, hits) for query, hits in groups], form)
+        if reports:
+            _write_reports(opened, groups, reports, database or opened.path)
+    return PARTIAL if failed else 0
+
+
+_FORMAT_FLAGS = ("json", "jsonl", "csv", "paths", "print0")
+
+
+def _as_named(choice: ModelChoice, size: str | None, path: Path | None) -> ModelChoice:
+    """--model-size and --model-path as the --model and --models-dir that they mean."""
+    if size and choice.model:
+        raise UsageError("usage.model", "--model and --model-size", "only one of them, please")
+    if path and path.is_dir() and not (path / "model.safetensors").exists():
+        return replace(choice, model=size or choice.model, models_dir=path)
+    if path and size:
+        raise UsageError("usage.model", "--model-path", "is a file: leave --model-size out")
+    return replace(choice, model=str(path) if path else size or choice.model)
+
+
+@contextmanager
+def _opened(
+    gallery: Path | None, database: Path | None, choice: ModelChoice, *, disable_cache: bool
+) -> "Iterator[SqliteGallery]":
+    from dinoseek.gallery.factory import open_gallery
+
+    if database is None:
+        path = gallery or _only_gallery()
+        embedder = choice.of_gallery(path).load()
+        with open_gallery(path, embedder, readonly=True) as opened:
+            yield opened
+        return
+    if gallery is not None:
+        raise UsageError("usage.gallery", "--gallery and -d", "only one of them, please")
+    from dinoseek.ingest.sources import from_folder
+
+    source = from_folder(database)
+    with tempfile.TemporaryDirectory(prefix="dinoseek-") as folder:
+        kept = _cached_gallery(database, choice.cache_dir)
+        path = Path(folder) / "folder.dino" if disable_cache else kept
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_gallery(path, choice.load()) as opened:
+            _, failures = fill(opened, [source])
+            for failure in failures:
+                click.echo(f"skipped {failure.item}: {failure.reason}", err=True)
+            yield opened
+
+
+def _only_gallery() -> Path:
+    """The gallery in the current folder, if there is exactly one."""
+    found = sorted(path for path in Path().glob("*.dino") if (path / "gallery.sqlite").exists())
+    if len(found) == 1:
+        return found[0]
+    reason = "say which gallery to search" if found else "there is no gallery to search here"
+    fix = "--gallery photos.dino, or -d FOLDER to search a folder without one"
+    raise UsageError("search.gallery", "dinoseek search", reason, fix=fix)
+
+
+def _cached_gallery(database: Path, cache_dir: Path | None) -> Path:
+    """The gallery kept for a folder: by its real path, so that two of one name never meet."""
+    import platformdirs
+
+    real = database.resolve()
+    key = hashlib.sha256(str(real).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    base = cache_dir or platformdirs.user_cache_path("dinoseek")
+    return base / "galleries" / f"{key}.dino"
+
+
+def _answers(
+    gallery: "SqliteGallery", queries: Sequence[Asked], options: dict[str, Any]
+) -> "tuple[list[tuple[Asked, list[Hit]]], int]":
+    """The hits of each query that could be answered, and how many could not, told on stderr."""
+    from dinoseek.search import search_many
+
+    found = search_many(gallery, [query.means for query in queries], **options)
+    groups, failed = [], 0
+    shown = with_progress(found, lambda: len(queries), "searching", quiet=len(queries) < 20)
+    for query, (_, answer) in zip(queries, shown, strict=True):
+        if isinstance(answer, DinoseekError):
+            if len(queries) == 1:
+                raise answer
+            click.echo(f"error: {answer}", err=True)
+            failed += 1
+        else:
+            name = printable(query.name)
+            groups.append((query, [replace(hit, query=name) for hit in answer]))
+    return groups, failed
+
+
+def _write_reports(
+    gallery: "SqliteGallery",
+    groups: "list[tuple[Asked, list[Hit]]]",
+    reports: Reports,
+    searched: Path,
+) -> None:
+    from dinoseek.report.html import write_html
+    from dinoseek.report.montage import MontageStyle, write_montages
+    from dinoseek.report.pictures import Result
+
+    results = [
+        Result(query=query.name, source=query.source(gallery), hits=hits) for query, hits in groups
+    ]
+    style = MontageStyle(size=reports.size, margin=reports.margin, labels=reports.labels)
+    made = gallery.embedder.fingerprint if gallery.embedder else None
+    name = made.model if made else "model"
+    folders = [reports.montage] if reports.montage else []
+    if reports.output_root:
+        folders.append(reports.output_root / searched.resolve().stem / name)
+    for folder in folders:
+        for file in write_montages(results, folder, style):
+            click.echo(f"wrote {file}", err=True)
+    if reports.html:
+        facts = {
+            "searched": searched,
+            "images": f"{len(gallery):,}",
+            "model": made.describe() if made else "",
+        }
+        write_html(reports.html, results, title="Images that look alike", facts=facts)
+        click.echo(f"wrote {reports.html}", err=True)
