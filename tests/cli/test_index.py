@@ -53,6 +53,16 @@ def test_a_broken_file_is_listed_with_its_code_and_does_not_stop_the_run(dinosee
     assert dinoseek("info", "a.dino", "--json").json["failures"][0]["code"] == "image.unrecognised"
 
 
+def test_limits_on_pixels_and_bytes_can_be_set(dinoseek, photos):
+    ask = ("index", photos, *MODEL, "--json", "--gallery")
+
+    pixels = dinoseek(*ask, "a.dino", "--max-megapixels", 0.01).json
+    nothing = dinoseek(*ask, "b.dino", "--max-megabytes", 0.001).json
+
+    assert pixels["failed"] == 0
+    assert {each["code"] for each in nothing["failures"]} == {"image.too_large_bytes"}
+
+
 def test_json_accounts_exactly(dinoseek, photos):
     (photos / "copy.png").write_bytes((photos / "red-0.png").read_bytes())
     (photos / "empty.jpg").write_bytes(b"")

@@ -14,6 +14,7 @@ from dinoseek.errors import GalleryError
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder, Fingerprint
+    from dinoseek.images.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +30,7 @@ class ModelChoice:
     engine: str = "auto"
     threads: int | None = None
     max_megapixels: float | None = None
+    max_megabytes: float | None = None
     models_dir: Path | None = None
     cache_dir: Path | None = None
 
@@ -48,13 +50,16 @@ class ModelChoice:
             cache_dir=self.cache_dir,
         )
 
-    def limits(self) -> Any:
-        """The decoder's limits, with the pixels that the user allows."""
+    def limits(self) -> "Limits":
+        """The decoder's limits, with the sizes that the user allows."""
         from dinoseek.images.limits import DEFAULT_LIMITS
 
-        if self.max_megapixels is None:
-            return DEFAULT_LIMITS
-        return replace(DEFAULT_LIMITS, max_pixels=round(self.max_megapixels * 1e6))
+        limits = DEFAULT_LIMITS
+        if self.max_megapixels is not None:
+            limits = replace(limits, max_pixels=round(self.max_megapixels * 1e6))
+        if self.max_megabytes is not None:
+            limits = replace(limits, max_bytes=round(self.max_megabytes * 1e6))
+        return limits
 
     def of_gallery(self, gallery: Path) -> "ModelChoice":
         """This choice, completed by what made the gallery's vectors where no model was named.
@@ -148,6 +153,11 @@ _MODEL_OPTIONS = (
         "--max-megapixels",
         type=click.FloatRange(0.01, 10_000),
         help="Refuse larger pictures.  [default: 50]",
+    ),
+    setting(
+        "--max-megabytes",
+        type=click.FloatRange(0.001, 100_000),
+        help="Refuse larger files.  [default: 64]",
     ),
     models_dir_option,
     setting(

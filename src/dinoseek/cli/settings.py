@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Setting] = {
     "threads": Setting(kind=int, minimum=1, maximum=1024),
     "batch_size": Setting(kind=int, minimum=1, maximum=4096),
     "max_megapixels": Setting(kind=float, minimum=0.01, maximum=10_000),
+    "max_megabytes": Setting(kind=float, minimum=0.001, maximum=100_000),
     "k": Setting(kind=int, minimum=1, maximum=1_000_000),
 }
 
