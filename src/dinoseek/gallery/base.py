@@ -1,0 +1,93 @@
+"""What a gallery is: the records it keeps, the hits it returns, the Protocol of every store."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from dinoseek.vit.ops import Array
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image file as the gallery remembers it.
+
+    `path` is relative to the folder `root`, in the file system's own bytes, with "/" between its
+    parts; `digest` is the sha256 of the file's bytes in hexadecimal. Records of one digest are one
+    image with several files.
+    """
+
+    path: bytes
+    root: str
+    digest: str
+    width: int
+    height: int
+    bytes: int
+    mtime_ns: int
+    format: str
+    caption: str | None = None
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One found image.
+
+    `score` is the cosine, higher is better; `distance` is Euclidean, where it was asked for. `path`
+    is absolute and can always be printed; `file` is the same place for opening.
+    """
+
+    query: str
+    rank: int
+    id: int
+    path: str
+    score: float
+    caption: str | None
+    file: Path
+    distance: float | None = None
+
+    def as_dict(self) -> dict[str, str | int | float | None]:
+        """The hit for `--json`: query, rank, id, path, score, caption; distance if it is set."""
+        row: dict[str, str | int | float | None] = {
+            "query": self.query,
+            "rank": self.rank,
+            "id": self.id,
+            "path": self.path,
+            "score": round(self.score, 6),  # float32 has no more to say
+            "caption": self.caption,
+        }
+        return row if self.distance is None else {**row, "distance": round(self.distance, 6)}
+
+
+class Gallery(Protocol):
+    """Images and their vectors, in the space of one embedder.
+
+    Images have integer ids that are never used twice. Equal scores rank by id.
+    """
+
+    def add(self, records: Sequence[Record], vectors: Array) -> None:
+        """Keeps records and their vectors (m, d); durable when it returns, and all or nothing.
+
+        A digest that is already there is the same image: it gets the new vector, another file where
+        root and path are new, and the new caption and metadata where they are not empty.
+        """
+
+    def search(self, queries: Array, k: int) -> list[list[Hit]]:
+        """The k nearest images of each query (q, d), best first; all if the gallery has fewer."""
+
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Those of `digests` whose images have a vector in this space."""
+
+    def get(self, ids: Iterable[int]) -> list[Record]:
+        """The records of images by id, in the order asked; of several files, the first."""
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """Forgets images, in every space; returns how many there were. Unknown ids are no error."""
+
+    def __len__(self) -> int:
+        """How many images have a vector in this space."""
+
+    def close(self) -> None:
+        """Frees what is held; closing twice is no error."""
