@@ -1,0 +1,69 @@
+"""What is in a gallery, and what is wrong with it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from dinoseek.embedder import fingerprint_dict
+from dinoseek.errors import printable
+from dinoseek.gallery import ledger, roots, schema
+from dinoseek.gallery.spaces import Space, read_matrix, spaces_of
+
+
+def info(
+    connection: sqlite3.Connection, folder: Path, cache: Path, space_id: int | None
+) -> dict[str, Any]:
+    """A gallery's contents as plain values; the failures are those of one space, or of all."""
+    where = roots.located(connection, folder)
+    return {
+        "path": printable(folder),
+        "version": schema.version_of(connection)[1],
+        "images": _count(connection, "images"),
+        "files": _count(connection, "files"),
+        "failures": ledger.failures(connection, where, space_id),
+        "spaces": [_space(space) for space in spaces_of(connection)],
+        "roots": _roots(connection, where),
+        "bytes": {"record": _bytes(folder, "gallery.sqlite*"), "cache": _bytes(cache, "*")},
+    }
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
+def _space(space: Space) -> dict[str, Any]:
+    return {**fingerprint_dict(space.fingerprint), "vectors": space.key.rows}
+
+
+def _roots(connection: sqlite3.Connection, where: dict[int, bytes]) -> list[dict[str, Any]]:
+    files = dict(connection.execute("SELECT root_id, count(*) FROM files GROUP BY root_id"))
+    folders = {id: roots.full_path(where, id, b"") for id in where}
+    return [
+        {"path": printable(path), "files": files.get(id, 0), "missing": not path.is_dir()}
+        for id, path in folders.items()
+    ]
+
+
+def _bytes(folder: Path, names: str) -> int:
+    """Bytes on disk of the folder's files; one that vanishes meanwhile counts nothing."""
+    total = 0
+    for file in folder.glob(names):
+        try:
+            total += file.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def problems(connection: sqlite3.Connection) -> list[str]:
+    """What is wrong with a record, a sentence each: pages, dangling rows, vectors."""
+    found = [row for (row,) in connection.execute("PRAGMA integrity_check") if row != "ok"]
+    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
+        found.append(f"a row of {table} refers to one that is not there")
+    for space in spaces_of(connection):
+        try:
+            read_matrix(connection, space)
+        except sqlite3.DatabaseError as exc:
+            found.append(str(exc))
+    return found

@@ -1,0 +1,132 @@
+"""The folders that were indexed: where each was, and where it is now that things have moved.
+
+A root is kept as an absolute path and as the way from the gallery to it. A gallery that moved
+together with its photographs finds them by the second, one that moved alone by the first.
+"""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from dinoseek.errors import UsageError, printable
+from dinoseek.gallery.connection import typed
+
+
+def slashed(folder: str | Path) -> bytes:
+    """The real path of a folder in the system's bytes, "/" between its parts, not at its end."""
+    return os.fsencode(Path(os.path.realpath(folder)).as_posix()).rstrip(b"/")
+
+
+def located(connection: sqlite3.Connection, gallery: Path) -> dict[int, bytes]:
+    """Where each root is now, by id: on the way from the gallery, else where it was."""
+    rows = connection.execute("SELECT id, absolute, relative FROM roots ORDER BY id")
+    return {
+        id: _locate(gallery, absolute, relative)
+        for id, absolute, relative in typed(rows, int, bytes, bytes | None)
+    }
+
+
+def _locate(gallery: Path, absolute: bytes, relative: bytes | None) -> bytes:
+    if relative is None:
+        return absolute
+    beside = slashed(Path(os.path.realpath(gallery), os.fsdecode(relative)))
+    return beside if Path(os.fsdecode(beside + b"/")).is_dir() else absolute
+
+
+def full_path(roots: Mapping[int, bytes], root: int, path: bytes) -> Path:
+    """The absolute path of a file of a root, as `located` gives them."""
+    if root not in roots:
+        raise sqlite3.DatabaseError(f"files of root {root}, which there is not")
+    return Path(os.fsdecode(roots[root] + b"/" + path))
+
+
+def _way(gallery: Path, root: bytes) -> bytes | None:
+    """The relative path from the gallery to the root; None where there is none (drives)."""
+    try:
+        way = os.path.relpath(os.fsdecode(root + b"/"), os.path.realpath(gallery))
+    except ValueError:
+        return None
+    return os.fsencode(Path(way).as_posix())
+
+
+def root_id(connection: sqlite3.Connection, gallery: Path, root: str) -> int:
+    """The id of the root at this path; a new one if there is none."""
+    path = slashed(root)
+    for known, where in located(connection, gallery).items():
+        if where == path:
+            return known
+    cursor = connection.execute(
+        "INSERT INTO roots (absolute, relative) VALUES (?, ?)", (path, _way(gallery, path))
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def place(
+    connection: sqlite3.Connection, gallery: Path, folder: str | Path, *, whole: bool
+) -> tuple[str, bytes]:
+    """The root that `folder` belongs to, and the folder's path inside it ("" or ending in "/").
+
+    A folder inside a root belongs to it; a new root takes over the roots inside it if it is indexed
+    as a `whole`. So a file has one path in the gallery, however it is named.
+    """
+    settle(connection, gallery)
+    path = slashed(folder)
+    around = [root for root in located(connection, gallery).values() if _inside(path, root)]
+    if around:
+        root = max(around, key=len)
+        return os.fsdecode(root or b"/"), (path + b"/")[len(root) + 1 :]
+    id = root_id(connection, gallery, os.fsdecode(path or b"/"))
+    for other, inner in located(connection, gallery).items() if whole else ():
+        if other != id and _inside(inner, path):
+            _move_files(connection, other, id, inner[len(path) + 1 :] + b"/")
+    return os.fsdecode(path or b"/"), b""
+
+
+def _inside(path: bytes, root: bytes) -> bool:
+    return (path + b"/").startswith(root + b"/")
+
+
+def _move_files(connection: sqlite3.Connection, old: int, new: int, prefix: bytes) -> None:
+    """Gives the files of one root to another, where their paths begin with `prefix`."""
+    for table in ("files", "failures"):
+        connection.execute(
+            f"UPDATE OR REPLACE {table} SET root_id = ?, path = CAST(? || path AS BLOB)"
+            " WHERE root_id = ?",
+            (new, prefix, old),
+        )
+    connection.execute("DELETE FROM roots WHERE id = ?", (old,))
+
+
+def settle(connection: sqlite3.Connection, gallery: Path) -> None:
+    """Writes down where the roots are now, so that the next move starts from there."""
+    for id, where in located(connection, gallery).items():
+        connection.execute(
+            "UPDATE OR IGNORE roots SET absolute = :absolute, relative = :relative"
+            " WHERE id = :id AND (absolute, relative) IS NOT (:absolute, :relative)",
+            {"absolute": where, "relative": _way(gallery, where), "id": id},
+        )
+
+
+def relocate(
+    connection: sqlite3.Connection, gallery: Path, old: str | Path, new: str | Path
+) -> None:
+    """Makes the root at `old` the one at `new`; if that is a root already, it gets the files.
+
+    Raises UsageError if `old` is no root.
+    """
+    before, after = slashed(old), slashed(new)
+    now = located(connection, gallery)
+    stored = {path: id for id, path in connection.execute("SELECT id, absolute FROM roots")}
+    id = {**stored, **{path: id for id, path in now.items()}}.get(before)
+    if id is None:
+        known = ", ".join(printable(os.fsdecode(path)) for path in now.values()) or "none"
+        raise UsageError("root.unknown", old, "not a folder of this gallery", fix=f"known: {known}")
+    there = stored.get(after)
+    if there is not None and there != id:
+        _move_files(connection, id, there, b"")
+    else:
+        connection.execute(
+            "UPDATE roots SET absolute = ?, relative = ? WHERE id = ?",
+            (after, _way(gallery, after), id),
+        )

@@ -1,0 +1,113 @@
+"""The tables of gallery.sqlite, and how a gallery of an older version becomes one of this version.
+
+    roots       the folders that were indexed
+    images      one row per different content: bytes that are equal are one image
+    files       where those bytes lie; several files may be one image
+    spaces      one row per fingerprint: vectors of different spaces are never compared
+    vectors     one image's vector in one space: float16, unit length
+    failures    files that could not be embedded in a space, and why
+
+Triggers keep a space's row count, version and stamp in step with its vectors, whoever changes them:
+what is derived from the vectors is valid for exactly one stamp.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+APPLICATION_ID = 0x64696E6F  # "dino", in SQLite's file header
+
+_TABLES = """
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY,
+    absolute BLOB NOT NULL UNIQUE,
+    relative BLOB                 -- from the gallery's folder; NULL between drives
+);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest TEXT NOT NULL UNIQUE,  -- sha256 of the file's bytes, hexadecimal
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    caption TEXT,
+    metadata TEXT NOT NULL        -- a JSON object
+);
+CREATE TABLE files (
+    root_id INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+    path BLOB NOT NULL,           -- from the root, in the system's bytes, "/" between parts
+    image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    PRIMARY KEY (root_id, path)
+) WITHOUT ROWID;
+CREATE INDEX files_of_image ON files (image_id);
+CREATE TABLE spaces (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint_id TEXT NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,    -- JSON
+    dim INTEGER NOT NULL,
+    dtype TEXT NOT NULL DEFAULT 'float16',
+    vectors INTEGER NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0,
+    stamp BLOB NOT NULL DEFAULT (randomblob(16))
+);
+CREATE TABLE vectors (
+    space_id INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,    -- CRC-32 of image_id (8 bytes, little-endian) and vector
+    UNIQUE (space_id, image_id)
+);
+CREATE INDEX vectors_of_image ON vectors (image_id);
+CREATE TABLE failures (
+    space_id INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    root_id INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+    path BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (root_id, path, space_id)
+) WITHOUT ROWID;
+"""
+
+_TRIGGER = """
+CREATE TRIGGER vectors_{event} AFTER {event} ON vectors BEGIN
+    UPDATE spaces SET vectors = vectors + {change}, version = version + 1, stamp = randomblob(16)
+    WHERE id = {row}.space_id;
+END;
+"""
+
+
+def m001_create_tables(connection: sqlite3.Connection) -> None:
+    """Makes the first version's tables."""
+    for statement in _TABLES.strip().split(";\n"):
+        connection.execute(statement)
+    for event, change, row in (("INSERT", 1, "NEW"), ("UPDATE", 0, "NEW"), ("DELETE", -1, "OLD")):
+        connection.execute(_TRIGGER.format(event=event, change=change, row=row))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_create_tables,)
+VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The file's application id and format version; both 0 if nothing was ever written to it."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the tables to this version, in one transaction: a crash leaves the old one whole."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _, version = version_of(connection)  # again: another process may have been quicker
+        for step in MIGRATIONS[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise

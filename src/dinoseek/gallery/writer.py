@@ -1,0 +1,132 @@
+"""Everything that changes a gallery, for the process that holds the right to write."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from dinoseek.embedder import Fingerprint
+from dinoseek.errors import UsageError
+from dinoseek.gallery import ledger, records, roots, spaces
+from dinoseek.gallery.base import Record
+from dinoseek.gallery.connection import transaction
+from dinoseek.gallery.ledger import Failure, FileState
+
+
+class Writer:
+    """Writes to one gallery, in the space of a fingerprint; made by `SqliteGallery.writing`.
+
+    Each method is durable when it returns; inside `batch`, when that block ends.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, folder: Path, fingerprint: Fingerprint | None
+    ) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._root_ids: dict[str, int] = {}
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Everything written in this block is kept together, or not at all."""
+        try:
+            with transaction(self._connection):
+                yield
+        except BaseException:
+            self._root_ids.clear()  # one may have been made in this block
+            raise
+
+    def add(self, new: Sequence[Record], vectors: ArrayLike) -> list[int]:
+        """Keeps records and their vectors (m, d); returns the images' ids. See `Gallery.add`."""
+        rows = spaces.storable(vectors, new, self._required().dim)
+        with self.batch():
+            space_id = self._space_id()
+            ids = [records.put_image(self._connection, record) for record in new]
+            for id, record, row in zip(ids, new, rows, strict=True):
+                spaces.put_vector(self._connection, space_id, id, row)
+                self._put_file(record.root, record.path, id, record.bytes, record.mtime_ns)
+        return ids
+
+    def link(self, root: str, path: bytes, digest: str, size: int, mtime_ns: int) -> None:
+        """Says that a file holds the image of this digest, which is in the gallery."""
+        with self.batch():
+            id = records.ids_of(self._connection, [digest])[digest]
+            self._put_file(root, path, id, size, mtime_ns)
+
+    def _put_file(self, root: str, path: bytes, image_id: int, size: int, mtime_ns: int) -> None:
+        file = (self._root_id(root), path)
+        records.put_file(self._connection, *file, image_id, size, mtime_ns)
+        ledger.drop_outdated_failures(self._connection, self._space_id(), *file, size, mtime_ns)
+
+    def fail(self, root: str, path: bytes, failure: Failure, *, replaced: bool) -> None:
+        """Remembers why a file could not be embedded; `replaced` if it held an image before."""
+        with self.batch():
+            root_id = self._root_id(root)
+            if replaced:
+                ledger.drop_file(self._connection, root_id, path)
+            ledger.put_failure(self._connection, self._space_id(), root_id, path, failure)
+
+    def forget(self, root: str, path: bytes) -> None:
+        """Forgets a file that is gone, and its failures. Its image stays until `prune`."""
+        with self.batch():
+            root_id = self._root_id(root)
+            ledger.drop_file(self._connection, root_id, path)
+            ledger.drop_failures(self._connection, root_id, path)
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """Forgets images with their files and vectors; returns how many there were."""
+        with self.batch():
+            return records.remove(self._connection, ids)
+
+    def prune(self) -> int:
+        """Forgets images that have no file any more; returns how many."""
+        with self.batch():
+            return records.prune(self._connection)
+
+    def place(self, folder: Path, *, whole: bool) -> tuple[str, bytes]:
+        """The root that `folder` belongs to, made if need be, and the folder's path inside it.
+
+        `whole` says that all of the folder is indexed; then it takes over the roots inside it.
+        """
+        self._root_ids.clear()
+        with self.batch():
+            return roots.place(self._connection, self._folder, folder, whole=whole)
+
+    def relocate(self, old: str | Path, new: str | Path) -> None:
+        """Makes the root at `old` the one at `new`."""
+        self._root_ids.clear()
+        with self.batch():
+            roots.relocate(self._connection, self._folder, old, new)
+
+    def states(self, root: str, after: bytes, upto: bytes | None) -> Iterator[FileState]:
+        """The known files of a root with `after` < path <= `upto` (None: the end), by path.
+
+        Nothing may be written until the last is read.
+        """
+        return ledger.states(self._connection, self._space_id(), self._root_id(root), after, upto)
+
+    def known(self, digest: str) -> bool:
+        """Whether the image of this digest has a vector in the space."""
+        return bool(records.known(self._connection, self._space_id(), [digest]))
+
+    def files_of(self, digest: str) -> list[Path]:
+        """The files that held this image when they were last seen."""
+        where = roots.located(self._connection, self._folder)
+        return records.files_of(self._connection, where, digest)
+
+    def _root_id(self, root: str) -> int:
+        if root not in self._root_ids:
+            self._root_ids[root] = roots.root_id(self._connection, self._folder, root)
+        return self._root_ids[root]
+
+    def _space_id(self) -> int:
+        return spaces.make_space(self._connection, self._required())
+
+    def _required(self) -> Fingerprint:
+        if self._fingerprint is None:
+            reason = "it was opened without an embedder, so vectors cannot be added"
+            raise UsageError("gallery.no_embedder", self._folder, reason)
+        return self._fingerprint
