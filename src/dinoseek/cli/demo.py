@@ -1,0 +1,187 @@
+"""`dinoseek demo`: a small gallery, some searches in it, and a page that shows them."""
+
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dinoseek.cli.options import ModelChoice, model_options
+from dinoseek.errors import DinoseekError, MachineError, UsageError, printable
+
+if TYPE_CHECKING:
+    from dinoseek.embedder import Embedder
+    from dinoseek.gallery.sqlite_gallery import SqliteGallery
+    from dinoseek.ingest.sources import Source
+    from dinoseek.report.pictures import Result
+
+QUERIES = 6
+HITS = 6
+_PAGE = "index.html"
+_OURS = b'name="generator" content="dinoseek"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The embedder of the demo; `why` it is not the real model, if it is not."""
+
+    embedder: "Embedder"
+    why: str = ""
+
+
+@click.command("demo")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the gallery and the page.",
+)
+@click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
+@click.option("--download", is_flag=True, help="Fetch DINOv2-small first if it is not here.")
+@model_options
+def command(
+    *, folder: Path | None, out: Path, open_page: bool, download: bool, choice: ModelChoice
+) -> int:
+    """\b
+    Examples:
+      dinoseek demo
+      dinoseek demo --download --open
+      dinoseek demo ~/Pictures --out /tmp/demo
+
+    Draws a small gallery, or takes the pictures of FOLDER, puts them into a gallery, searches with
+    some of them, and writes a page with what was found. It uses DINOv2-small if its weights are on
+    this machine, else a built-in embedder that compares colours. Nothing is fetched without
+    --download.
+    """
+    from dinoseek.gallery.factory import open_gallery
+    from dinoseek.ingest.sources import from_folder
+
+    refuse_foreign_page(out / _PAGE)
+    chosen = choose(choice, download=download)
+    source = from_folder(folder or draw(out / "pictures"))
+    with open_gallery(out / "demo.dino", chosen.embedder) as gallery:
+        results = fill_and_search(gallery, source)
+        images = len(gallery)
+    page = write_page(out, results, chosen.embedder, images)
+    tell(results, chosen, page)
+    if open_page and not webbrowser.open(page.as_uri()):
+        click.echo("no browser was found to open it in", err=True)
+    return 0
+
+
+def choose(choice: ModelChoice, *, download: bool) -> Chosen:
+    """The model that was asked for, else DINOv2-small if it is to be had, else the built-in one."""
+    from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
+    from dinoseek.weights.hub import find_weights
+
+    if choice.model is not None:
+        return Chosen(embedder=choice.load())
+    why = f"the weights of {DEFAULT_MODEL} are not on this machine"
+    if find_weights(DEFAULT_MODEL, choice.models_dir) is None and download:
+        why = fetch(DEFAULT_MODEL, choice.models_dir) or why
+    if find_weights(DEFAULT_MODEL, choice.models_dir) is not None:
+        return Chosen(embedder=choice.load())
+    return Chosen(embedder=replace(choice, model=COLOR_HISTOGRAM).load(), why=why)
+
+
+def fetch(model: str, models_dir: Path | None) -> str:
+    """Downloads a model; returns why it is still not here, if so."""
+    from dinoseek.weights.hub import download
+
+    try:
+        download(model, models_dir)
+    except DinoseekError as exc:
+        return f"{exc.subject} {exc.reason}"
+    return ""
+
+
+def draw(folder: Path) -> Path:
+    from dinoseek.report.demo_gallery import draw_gallery
+
+    click.echo(f"drawing pictures into {printable(folder)}", err=True)
+    draw_gallery(folder)
+    return folder
+
+
+def fill_and_search(gallery: "SqliteGallery", source: "Source") -> "list[Result]":
+    from dinoseek.cli.index import fill, tell
+
+    summary, failures = fill(gallery, [source])
+    tell(summary, failures, gallery.path, len(gallery))
+    queries = some(pictures_of(source, gallery, {failure.item.file for failure in failures}))
+    if not queries:
+        fix = "name a folder with JPEG, PNG, WebP, GIF, BMP or TIFF files"
+        raise UsageError("demo.empty", source.folder, "has no picture that can be read", fix=fix)
+    return search_all(gallery, queries)
+
+
+def pictures_of(source: "Source", gallery: "SqliteGallery", failed: set[Path]) -> list[Path]:
+    from dinoseek.ingest.outcomes import Item
+    from dinoseek.ingest.sources import scan
+
+    found = scan(source, str(source.folder), b"", gallery.path)
+    files = [item.file for item in found if isinstance(item, Item)]
+    return [file for file in files if file not in failed]
+
+
+def some(files: Sequence[Path], count: int = QUERIES) -> list[Path]:
+    """A few of the files, spread evenly over all, away from both ends."""
+    count = min(count, len(files))
+    return [files[(2 * place + 1) * len(files) // (2 * count)] for place in range(count)]
+
+
+def search_all(gallery: "SqliteGallery", queries: list[Path]) -> "list[Result]":
+    """Searches with each picture for others; one that vanished meanwhile is left out."""
+    from dinoseek.report.pictures import Result
+    from dinoseek.search import search_many
+
+    answers = search_many(gallery, queries, HITS, exclude_self=True)
+    return [
+        Result(query=printable(query), source=query, hits=hits)
+        for query, hits in zip(queries, (hits for _, hits in answers), strict=True)
+        if not isinstance(hits, DinoseekError)
+    ]
+
+
+def write_page(out: Path, results: "list[Result]", embedder: "Embedder", images: int) -> Path:
+    from dinoseek.report.html import write_html
+
+    made = embedder.fingerprint
+    facts = {"model": made.model, "preprocess": made.preprocess, "images": f"{images:,}"}
+    page = (out / _PAGE).absolute()
+    write_html(page, results, title="dinoseek: images found by image", facts=facts)
+    return page
+
+
+def refuse_foreign_page(page: Path) -> None:
+    """Refuses to write over a page that no demo wrote."""
+    try:
+        if not page.exists():
+            return
+        with page.open("rb") as file:
+            ours = _OURS in file.read(4096)
+    except OSError as exc:
+        raise MachineError("path.unreadable", page, exc.strerror or str(exc)) from exc
+    if not ours:
+        fix = "choose another folder with --out"
+        raise UsageError("file.exists", page, "is there already, and not from a demo", fix=fix)
+
+
+def tell(results: "list[Result]", chosen: Chosen, page: Path) -> None:
+    for result in results:
+        nearest = ", ".join(f"{Path(hit.path).name} {hit.score:.3f}" for hit in result.hits[:3])
+        click.echo(f"{Path(result.query).name:<20} -> {nearest or 'nothing else'}")
+    made = chosen.embedder.fingerprint.describe()
+    click.echo(f"\nembedded with {made}")
+    if chosen.why:
+        click.echo(
+            f"This is NOT DINOv2: {chosen.why}, so pictures were compared by colour only.\n"
+            "For the real model: dinoseek models download dinov2-small, then run the demo again\n"
+            "(or dinoseek demo --download)."
+        )
+    click.echo(f"\nThe page with all hits: {printable(page)}")
+    click.echo("Look at it with a browser, by `dinoseek demo --open`, or by `make serve`.")
