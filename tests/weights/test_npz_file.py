@@ -167,6 +167,24 @@ def test_NPZ_04_a_wrong_checksum_is_refused(tiny, tmp_path):
     assert "CRC" in str(refusal(path))
 
 
+def test_NPZ_04_a_wrong_checksum_of_a_compressed_array_is_refused(tiny, tmp_path):
+    path = zipped(tmp_path / "m.npz", entries_of(tiny), zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"blocks.1.attn.qkv.weight.npy") - 46
+    content[at + 16] ^= 1
+    path.write_bytes(content)
+
+    assert "CRC" in str(refusal(path))
+
+
+@pytest.mark.parametrize("change", [b"x", b"\x00" * 400])
+def test_NPZ_03_bytes_after_the_values_are_refused(tiny, tmp_path, change):
+    entries = entries_of(tiny)
+    entries["norm.bias.npy"] += change
+
+    assert "does not take" in str(refusal(zipped(tmp_path / "m.npz", entries)))
+
+
 def test_NPZ_04_encrypted_entries_are_refused(tiny, tmp_path):
     path = zipped(tmp_path / "m.npz", entries_of(tiny))
     content = bytearray(path.read_bytes())

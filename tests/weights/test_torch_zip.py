@@ -1,5 +1,6 @@
 """PyTorch files without PyTorch: views, checksums, and archives that lie (PTH cases)."""
 
+import resource
 import struct
 import tarfile
 import zipfile
@@ -219,10 +220,38 @@ def test_PTH_05_dicts_shared_many_times_or_within_themselves_are_refused(torch_f
 
 def test_PTH_05_long_names_do_not_multiply(torch_file, tmp_path):
     long = b"X" + struct.pack("<L", 500_000) + b"a" * 500_000
-    many = b"".join(b"M" + struct.pack("<H", i) + b"N" for i in range(60_000))
-    data = b"\x80\x02}" + long + b"}(" + many[: 4 * 4000] + b"us."
+    many = b"".join(b"M" + struct.pack("<H", i) + b"N" for i in range(4000))
+    data = b"\x80\x02}" + long + b"}(" + many + b"us."
 
     assert "too many objects" in str(refusal(torch_file.write_pickle(tmp_path / "m.pth", data)))
+
+
+def test_PTH_05_one_long_name_of_many_tensors_does_not_multiply(torch_file, pickle_parts, tmp_path):
+    torch_file.storages["0"] = bytes(32)
+    tensor = pickle_parts.pickled(torch_file.view("0", 8, 0, (8,), (1,)))[2:-1] + b"q\x01"
+    long = b"X" + struct.pack("<L", 500_000) + b"a" * 500_000 + b"q\x02"
+    many = b"".join(b"J" + struct.pack("<l", i) + b"}h\x02h\x01s" for i in range(50_000))
+    data = b"\x80\x02}(" + b"K\x00" + tensor + long + b"N" + many + b"u."
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    assert "too many objects" in str(refusal(torch_file.write_pickle(tmp_path / "m.pth", data)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize("key", [b"X\x00\x00\x00\x00", b"X\x01\x00\x00\x00a"])
+def test_PTH_05_a_wide_dict_within_itself_takes_no_memory(torch_file, tmp_path, key):
+    many = b"".join(b"J" + struct.pack("<l", i) + b"N" for i in range(190_000))
+    data = b"\x80\x02}q\x00(" + many + key + b"h\x00u."
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    assert "too many objects" in str(refusal(torch_file.write_pickle(tmp_path / "m.pth", data)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_PTH_05_a_pickle_of_many_megabytes_is_refused_unread(torch_file, tmp_path):
+    data = b"\x80\x02" + b"N0" * 10_000_000 + b"}."
+
+    assert "more than 2000000" in str(refusal(torch_file.write_pickle(tmp_path / "m.pth", data)))
 
 
 def test_PTH_06_this_reader_never_imports_torch(tiny, torch_file, tmp_path):

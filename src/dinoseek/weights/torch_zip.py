@@ -32,7 +32,6 @@ from dinoseek.weights.zip_archive import open_zip
 BYTES_PER_VALUE = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 MAX_OBJECTS = 200_000
-MAX_DEPTH = 16
 MAX_NAME = 500
 
 
@@ -85,18 +84,18 @@ def byte_order(archive: zipfile.ZipFile, root: str) -> Literal["<", ">"]:
 
 def views(tree: Any) -> Iterator[tuple[str, TensorView]]:
     """Every tensor in nested dicts under its dotted name; numbers, text and lists are left out."""
-    pending, visited = [("", 0, tree)], 0
+    pending, met = [("", tree)], 1
     while pending:
-        name, depth, node = pending.pop()
-        visited += 1
-        # A dict that is shared many times over, or holds itself, costs as often as it is met.
-        if visited > MAX_OBJECTS or depth > MAX_DEPTH or len(name) > MAX_NAME:
+        name, node = pending.pop()
+        # A dict that is shared many times over, or holds itself, counts as often as it is met.
+        met += len(node) if isinstance(node, dict) else 0
+        if met > MAX_OBJECTS or len(name) > MAX_NAME:
             raise ValueError("it holds too many objects, or objects within themselves")
         if isinstance(node, TensorView):
             yield name, node
         elif isinstance(node, dict):
             prefix = f"{name}." if name else ""
-            pending += [(f"{prefix}{key}", depth + 1, child) for key, child in node.items()]
+            pending += [(f"{prefix}{key}", child) for key, child in node.items()]
 
 
 def refuse_outside_view(name: str, view: TensorView) -> None:
@@ -133,8 +132,6 @@ class StorageReader:
         )
 
     def entry(self, storage: Storage) -> zipfile.ZipInfo:
-        if not storage.key.isalnum():
-            raise ValueError(f"{storage.key!r} names no storage")
         entry = self.archive.getinfo(f"{self.root}data/{storage.key}")
         size = storage.numel * BYTES_PER_VALUE.get(storage.dtype, 1)
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != size:

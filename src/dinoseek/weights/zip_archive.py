@@ -12,11 +12,10 @@ from dinoseek.errors import WeightsError
 MAX_DIRECTORY_BYTES = 4_000_000
 END_OF_DIRECTORY = b"PK\x05\x06"
 END_OF_DIRECTORY_64 = b"PK\x06\x06"
-ENCRYPTED = 0x1
 
 
 def open_zip(path: Path, file: IO[bytes]) -> zipfile.ZipFile:
-    """The archive in `file`; its entries are plain, unencrypted, unique and of sane names."""
+    """The archive in `file`; its entries are plain, unique and of sane names."""
     size = directory_size(file)
     if size > MAX_DIRECTORY_BYTES:
         raise damaged(path, f"its directory takes {size} bytes, more than {MAX_DIRECTORY_BYTES}")
@@ -34,8 +33,6 @@ def refuse_bad_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise damaged(path, f"entry {name!r} points outside the archive")
-    if entry.flag_bits & ENCRYPTED:
-        raise damaged(path, f"entry {name!r} is encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise damaged(path, f"entry {name!r} uses compression method {entry.compress_type}")
     if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
