@@ -145,6 +145,16 @@ def test_a_model_without_a_pinned_hash_is_checked_against_the_hubs_own(
         hub.download("small", tmp_path / "bad", progress=False)
 
 
+def test_a_hub_that_states_no_hash_is_told_about_and_its_file_taken(
+    model, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(hub.KNOWN, model.name, replace(model, sha256=None))
+    Hub.etag = "1234-5"
+
+    assert hub.download("small", tmp_path, progress=False).is_file()
+    assert "no SHA-256 is published" in caplog.text
+
+
 def test_WTS_05_another_model_under_the_same_name_is_refused(model, tmp_path, monkeypatch):
     larger = replace(model.config, embed_dim=384, num_heads=6)
     monkeypatch.setitem(hub.KNOWN, model.name, replace(model, config=larger))

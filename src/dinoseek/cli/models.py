@@ -1,5 +1,6 @@
 """`dinoseek models`: the official models, which of them are here, and how to get them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ models_dir_option = click.option(
 
 @click.group("models")
 def command() -> None:
-    """List, download and locate the official DINOv2 models."""
+    """\b
+    Examples:
+      dinoseek models list
+      dinoseek models download dinov2-small
+      dinoseek models path dinov2-small
+
+    Lists, downloads and locates the official DINOv2 models.
+    """
 
 
 @command.command("list")
@@ -61,7 +69,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["name"], ", ".join(row["aliases"]), size, parameters, row["licence"], where
         )
-    Console(soft_wrap=False).print(table)
+    # Long paths stay whole in a file or a pipe, which are of no width.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @command.command("download")

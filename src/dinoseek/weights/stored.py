@@ -18,6 +18,8 @@ from dinoseek.vit.ops import Array
 Shape = tuple[int, ...]
 FLOATS: dict[str, DTypeLike] = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 BLOCK_BYTES = 1 << 22
+# Where they exist: not waiting for the other end of a pipe, and not translating line ends.
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class StoredTensor:
 def open_regular(path: Path) -> IO[bytes]:
     """Opens a regular file for reading; never waits for a pipe, never opens a device."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, READ)
     except FileNotFoundError as exc:
         raise missing_file(path) from exc
     except OSError as exc:
