@@ -201,21 +201,24 @@ def test_PTH_03_compressed_storages_are_refused(tiny, torch_file, tmp_path):
     refusal(tmp_path / "m.pth")
 
 
-def test_PTH_05_dicts_shared_many_times_or_within_themselves_are_refused(torch_file, tmp_path):
-    # d0 = {}; d1 = {a: d0, b: d0}; ... each twice the one before, 2^60 paths in all
-    shared = b"}q\x00" + b"".join(
-        b"}q" + bytes([i + 1]) + b"(K\x00h" + bytes([i]) + b"K\x01h" + bytes([i]) + b"u"
-        for i in range(60)
-    )
-    dropped = b"\x80\x02(" + shared + b"t."
-    itself = b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s."
-    wide = b"\x80\x02" + b"}q\x00(X\x01\x00\x00\x00ah\x00X\x01\x00\x00\x00bh\x00u."
-
-    for data in (itself, wide):
-        assert "objects within themselves" in str(
-            refusal(torch_file.write_pickle(tmp_path / "m.pth", data))
+def test_PTH_05_dicts_shared_many_times_over_are_refused(torch_file, tmp_path):
+    """Each holds the one before it twice, which makes 2^60 ways to the first."""
+    dicts = [b"K\x00}q\x00"]
+    for i in range(1, 61):
+        before = b"h" + bytes([i - 1])
+        dicts.append(
+            b"K" + bytes([i]) + b"}q" + bytes([i]) + b"(K\x00" + before + b"K\x01" + before + b"u"
         )
-    refusal(torch_file.write_pickle(tmp_path / "m.pth", dropped))
+    data = b"\x80\x02}(" + b"".join(dicts) + b"u."
+
+    assert "too many objects" in str(refusal(torch_file.write_pickle(tmp_path / "m.pth", data)))
+
+
+def test_PTH_05_a_dict_within_itself_is_refused(torch_file, tmp_path):
+    for key in (b"X\x01\x00\x00\x00a", b"X\x00\x00\x00\x00"):
+        data = b"\x80\x02}q\x00" + key + b"h\x00s."
+        error = refusal(torch_file.write_pickle(tmp_path / "m.pth", data))
+        assert "objects within themselves" in str(error)
 
 
 def test_PTH_05_long_names_do_not_multiply(torch_file, tmp_path):
