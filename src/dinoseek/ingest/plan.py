@@ -1,0 +1,120 @@
+"""Which files must be read: what a source has, compared with what the gallery knows."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from dinoseek.gallery.ledger import FileState
+from dinoseek.ingest.outcomes import Failed, Item, Outcome, Skipped
+from dinoseek.ingest.sources import Link, Unreadable
+from dinoseek.ingest.steps import Broken, Settled, Task
+
+Found: TypeAlias = Item | Link | Unreadable
+# (after, upto) -> what is known of the paths between them, sorted
+States: TypeAlias = Callable[[bytes, bytes | None], Iterator[FileState]]
+
+_AT_ONCE = 256
+# Not worth remembering: quick to find again, and a limit or a permission may have changed.
+_TRIED_AGAIN = ("path.", "image.too_", "image.format_not_allowed", "image.decode_oom")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is read although nothing seems to have changed: every file, or those that failed."""
+
+    verify: bool = False
+    retry_failed: bool = False
+
+
+@dataclass
+class Plan:
+    """Goes through a source once: iterate it, then `gone` has the known files not there."""
+
+    found: Iterable[Found]
+    states: States
+    prefix: bytes
+    options: Options
+    gone: list[FileState] = field(default_factory=list)
+    _unknown: list[bytes] = field(default_factory=list)  # how paths begin that could not be seen
+
+    def __iter__(self) -> Iterator[Settled | Task | Broken]:
+        after = self.prefix
+        for chunk in _chunks(self.found):
+            yield from self._chunk(chunk, after, chunk[-1].path)
+            after = chunk[-1].path
+        self._compare(set(), after, None)
+
+    def _chunk(
+        self, chunk: list[Found], after: bytes, upto: bytes
+    ) -> Iterator[Settled | Task | Broken]:
+        self._unknown += [entry.below for entry in chunk if isinstance(entry, Unreadable)]
+        present = {entry.path for entry in chunk if isinstance(entry, Item)}
+        known = self._compare(present, after, upto)
+        settled: list[Outcome] = []
+        for entry in chunk:
+            step = self._step(entry, known)
+            if isinstance(step, Skipped | Failed):
+                settled.append(step)
+            else:
+                yield step
+        if settled:
+            yield Settled(outcomes=settled)
+
+    def _compare(
+        self, present: set[bytes], after: bytes, upto: bytes | None
+    ) -> dict[bytes, FileState]:
+        """What is known of the files that are present; the others that were to be seen are gone."""
+        known = {}
+        for state in self.states(after, upto):
+            if not state.path.startswith(self.prefix):
+                break  # sorted: what follows belongs to other folders
+            if state.path in present:
+                known[state.path] = state
+            elif not state.path.startswith(tuple(self._unknown)):
+                self.gone.append(state)
+        return known
+
+    def _step(
+        self, entry: Found, known: dict[bytes, FileState]
+    ) -> Skipped | Failed | Task | Broken:
+        match entry:
+            case Link(item=item):
+                return Skipped(item, "link")
+            case Unreadable(item=item, code=code, reason=reason):
+                return Broken(task=Task(item=item), code=code, reason=reason)
+            case Item(path=path):
+                return self._of_file(entry, known.get(path))
+
+    def _of_file(self, item: Item, state: FileState | None) -> Skipped | Failed | Task:
+        if state is None or self.options.verify:
+            return Task(item=item, state=state)
+        now = (item.size, item.mtime_ns)
+        if state.embedded and (state.size, state.mtime_ns) == now:
+            return Skipped(item, "unchanged")
+        failure = None if self.options.retry_failed else state.failure
+        if failure and (failure.size, failure.mtime_ns) == now and is_lasting(failure.code):
+            return Failed(item, failure.code, failure.reason, known=True)
+        return Task(item=item, state=state)
+
+
+def is_lasting(code: str) -> bool:
+    """Whether a file that failed with this code fails again as long as it does not change."""
+    return not code.startswith(_TRIED_AGAIN)
+
+
+def _chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
+    iterator = iter(found)
+    while chunk := list(islice(iterator, _AT_ONCE)):
+        yield chunk
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether there is nothing at all in a folder, as in one where no disk is mounted."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
