@@ -154,6 +154,16 @@ def test_the_same_weights_in_another_file_have_the_same_fingerprint(tiny_file, t
     assert (first.model, second.model) == ("tiny", "again")
 
 
+def test_another_number_of_heads_is_another_model(tiny_file, tmp_path):
+    more = tiny_config(num_heads=4)
+    save_params(tmp_path / "more.safetensors", tiny_params(tiny_config()), more)
+
+    first = load_embedder(tiny_file, cache_dir=tmp_path).fingerprint
+    second = load_embedder(tmp_path / "more.safetensors", cache_dir=tmp_path).fingerprint
+
+    assert first.id != second.id
+
+
 def test_the_position_flavour_can_be_chosen_and_counts(tiny_file, tmp_path):
     hub = load_embedder(tiny_file, cache_dir=tmp_path)
     hf = load_embedder(tiny_file, pos_flavour="hf", cache_dir=tmp_path)

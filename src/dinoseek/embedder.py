@@ -36,6 +36,7 @@ ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 COLOR_HISTOGRAM = "color-histogram"
 DEFAULT_MODEL = "dinov2-small"
 BATCH_SIZE = 16
+USUAL_HEAD_DIM = 64
 _DECODERS = 2  # threads that decode ahead of the engine
 
 
@@ -44,7 +45,7 @@ class Fingerprint:
     """What decides an embedding: equal fingerprints mean comparable vectors."""
 
     model: str  # for people; two names for the same weights are the same space
-    weights: str  # sha256 of the parameters, or of a built-in's name and version
+    weights: str  # sha256 of the parameters (unusual heads: and their number), or of a built-in
     preprocess: str
     pooling: str
     pos_flavour: str
@@ -169,6 +170,8 @@ def load_embedder(
     if pos_flavour:
         config = dataclasses.replace(config, pos_flavour=pos_flavour)
     digest = weights_digest(path, params, cache_dir)
+    if config.head_dim != USUAL_HEAD_DIM:  # heads are not in the weights, but change every vector
+        digest += f"-{config.num_heads}"
     fingerprint = Fingerprint(
         model=model_name(model),
         weights=digest,

@@ -118,7 +118,7 @@ def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
 
     if made.model == COLOR_HISTOGRAM or made.model in KNOWN:
         return made.model
-    found = weights_with_digest(made.weights, cache_dir)
+    found = weights_with_digest(made.weights.partition("-")[0], cache_dir)
     return str(found) if found else None
 
 
