@@ -14,8 +14,16 @@ from dinoseek.gallery.factory import open_gallery
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.search import search, search_many
+from dinoseek.vit.blas import one_thread
 
 COUNT = 25
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_blas_thread():
+    """Threads that wait for each other cost more than pictures of 14 x 14 pixels."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
