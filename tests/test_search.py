@@ -11,6 +11,7 @@ from PIL import Image
 from dinoseek.embedder import Embedder, load_embedder
 from dinoseek.errors import DinoseekError, GalleryError, ImageError, UsageError
 from dinoseek.gallery.factory import open_gallery
+from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.search import search, search_many
@@ -225,6 +226,22 @@ def test_I2_a_bad_query_is_a_value_and_stops_no_other(gallery, photos, tmp_path)
     answers = [answer for _, answer in search_many(gallery, queries, 1, batch_size=4)]
     codes = [answer.code if isinstance(answer, DinoseekError) else "ok" for answer in answers]
     assert codes == ["ok", "image.unrecognised", "id.unknown", "vector.dim", "path.vanished", "ok"]
+
+
+def test_IDX_19_an_answer_comes_from_one_version(photos, embedder, tmp_path, monkeypatch):
+    with open_gallery(tmp_path / "g.dino", embedder) as gallery:
+        list(ingest(from_folder(photos), gallery))
+        ids_of = SqliteGallery.ids_of
+
+        def then_removed(self, digests):
+            found = ids_of(self, digests)
+            with open_gallery(gallery.path, embedder) as other:
+                other.remove(found.values())
+            return found
+
+        monkeypatch.setattr(SqliteGallery, "ids_of", then_removed)
+        assert names(search(gallery, photos / "04.png", 1)) == ["04.png"]
+        assert len(gallery) == COUNT - 1
 
 
 def test_queries_are_streamed(gallery, photos):

@@ -88,6 +88,19 @@ def test_equal_rows_at_the_edges_of_blas_kernels_keep_their_order(unit_vectors):
         assert scores[0, 0] == scores[0, 1]
 
 
+@pytest.mark.parametrize("queries", [1, 3])
+def test_rows_closer_than_float32_can_tell_are_told_apart(queries, unit_vectors):
+    rng = np.random.default_rng(2)
+    matrix = np.repeat(unit_vectors(1, 768), 4000, axis=0)
+    places = rng.integers(0, 768, 4000)
+    rows = np.arange(4000)
+    matrix[rows, places] = np.nextafter(
+        matrix[rows, places], rng.choice([-1, 1], 4000), dtype=np.float32
+    )
+    for k in (1, 10, 100):
+        assert_like_sorting(np.repeat(matrix[:1], queries, axis=0), matrix, k)
+
+
 @pytest.mark.parametrize("k", [0, 1, 10**9])
 def test_IDX_01_empty_single_and_huge_k(k, unit_vectors):
     queries = unit_vectors(2)

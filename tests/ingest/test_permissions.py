@@ -97,6 +97,17 @@ def test_FS_06_an_unreadable_file_is_reported_and_its_image_kept(index):
     assert again["size"] == 5
 
 
+def test_FS_06_a_changed_file_that_cannot_be_read_keeps_its_image(folder, index):
+    index({})
+    file = folder / "photos/z.png"
+    owner = file.stat()
+    file.write_bytes(file.read_bytes() + b"more")
+    os.chown(file, owner.st_uid, owner.st_gid)
+    (closed,) = index({"photos/z.png": "000"})
+    assert ["z.png", "Failed", "path.unreadable"] in closed["outcomes"]
+    assert closed["size"] == 5
+
+
 def test_FS_10_an_unreadable_root_is_refused_and_nothing_forgotten(index):
     _, refused, after = index({}, {"photos": "000"}, {"photos": "700"})
     assert refused == {"error": "path.unreadable", "exit": 4}

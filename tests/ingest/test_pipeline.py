@@ -453,6 +453,17 @@ def test_a_folder_around_an_indexed_one_has_the_same_files(photos, draw, gallery
     assert [root["path"] for root in gallery.info()["roots"]] == [str(photos)]
 
 
+def test_a_folder_and_one_around_it_can_be_given_together(photos, draw, gallery):
+    for name in ("x/1.png", "x/2.png", "y.png"):
+        draw(name)
+    both = [from_folder(photos / "x"), from_folder(photos)]
+    outcomes = list(ingest(both, gallery))
+    assert Counter(type(outcome) for outcome in outcomes) == {Stored: 3, Skipped: 2}
+    (photos / "x/2.png").unlink()
+    assert count(ingest(both, gallery))["Removed"] == 1
+    assert [root["path"] for root in gallery.info()["roots"]] == [str(photos)]
+
+
 def test_a_single_file_can_be_indexed_and_forgets_no_other(photos, draw, index, gallery):
     for name in ("a.png", "a.png.jpg", "b.png"):
         draw(name)
@@ -566,6 +577,17 @@ def test_an_interrupt_in_any_stage_leaves_a_whole_gallery(
     assert len(gallery) >= 12
     index()
     assert len(gallery) == 12
+
+
+def test_a_batch_is_one_transaction(photos, draw, gallery):
+    for i in range(40):
+        draw(f"{i}.png")
+    commits = []
+    gallery._connection.set_trace_callback(
+        lambda sql: commits.append(sql) if sql == "COMMIT" else 0
+    )
+    list(ingest(from_folder(photos), gallery, batch_size=20))
+    assert len(commits) < 10
 
 
 def test_I3_a_stored_image_is_seen_by_others_at_once(photos, draw, gallery, embedder):
