@@ -113,6 +113,8 @@ def test_without_an_embedder_the_only_space_is_searched(
     ):
         gallery.search(unit_vectors(1), 9)
     assert caught.value.code == "gallery.several_spaces"
+    with open_gallery(tmp_path / "g.dino", readonly=True) as gallery:
+        assert len(gallery.info()["spaces"]) == 2
 
 
 def test_the_gallery_follows_the_protocol(fill):

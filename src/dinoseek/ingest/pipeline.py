@@ -120,7 +120,7 @@ def _unmounted(root: str, prefix: bytes) -> Broken:
     task = Task(item=Item(root=root, path=prefix + b"./"))
     reason = (
         "the folder is empty but had images: is its disk there? nothing was forgotten; "
-        "--verify forgets them"
+        "--verify-files forgets them"
     )
     return Broken(task=task, code="path.empty", reason=reason)
 
