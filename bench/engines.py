@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="0: all cores")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--engines", default="dinoseek,onnxruntime,openvino,torch,naive")
+    parser.add_argument("--engines", default="dinoseek,all-tokens,onnxruntime,openvino,torch,naive")
     options = parser.parse_args()
     for size in options.models.split(","):
         with tempfile.TemporaryDirectory() as folder:
@@ -115,6 +115,14 @@ def dinoseek(folder, threads):
     params, config = load_params(folder / "model.safetensors")
     config = type(config)(**{**config.as_dict(), "pos_flavour": "hf"})
     encoder = NumpyEncoder(params, config, threads=threads)
+    return encoder.class_tokens
+
+
+def dinoseek_all(folder, threads):
+    """All tokens, as the peers' graphs compute them before they take the class token."""
+    params, config = load_params(folder / "model.safetensors")
+    config = type(config)(**{**config.as_dict(), "pos_flavour": "hf"})
+    encoder = NumpyEncoder(params, config, threads=threads)
     return lambda pixels: encoder(pixels).cls
 
 
@@ -168,6 +176,7 @@ def naive_numpy(folder, _threads):
 
 MAKERS = {
     "dinoseek": dinoseek,
+    "all-tokens": dinoseek_all,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "torch": torch,

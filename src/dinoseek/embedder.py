@@ -164,7 +164,8 @@ def load_embedder(
     check_engine(engine)
     if str(model) == COLOR_HISTOGRAM:
         return _color_histogram_embedder(preprocess or "squash", limits)
-    preset, pool = find_preset(preprocess or "official"), find_pooling(pooling)
+    preset = find_preset(preprocess or "official")
+    find_pooling(pooling)  # a wrong name is told before anything is loaded
     path = resolve(model, models_dir)
     params, config = load_params(path)
     if pos_flavour:
@@ -181,13 +182,21 @@ def load_embedder(
         dim=config.embed_dim * (2 if pooling == "cls+mean" else 1),
     )
     encoder: Encoder = make_encoder(params, config, engine, threads=threads)
+    features = _features(encoder, pooling)
     return Embedder(
-        lambda prepared: pool(encoder(to_pixels(prepared))),
+        features,
         preset,
         fingerprint,
         limits,
         encoder.engine,
     )
+
+
+def _features(encoder: Encoder, pooling: str) -> Callable[[Sequence[Prepared]], Array]:
+    pool = find_pooling(pooling)
+    if pooling == "cls":
+        return lambda prepared: encoder.class_tokens(to_pixels(prepared))
+    return lambda prepared: pool(encoder(to_pixels(prepared)))
 
 
 def _color_histogram_embedder(preprocess: str, limits: Limits) -> Embedder:

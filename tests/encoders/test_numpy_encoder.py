@@ -27,10 +27,11 @@ def test_threads_change_nothing_but_the_time(threads, b):
     pixels = pixels_of(b)
     expected = forward(pixels, tiny_params(CONFIG), CONFIG)
 
-    found = NumpyEncoder(tiny_params(CONFIG), CONFIG, threads=threads)(pixels)
+    encoder = NumpyEncoder(tiny_params(CONFIG), CONFIG, threads=threads)
 
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(encoder(pixels), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    np.testing.assert_allclose(encoder.class_tokens(pixels), expected.cls, atol=2e-5)
 
 
 def test_callers_at_the_same_time_get_their_own_results():

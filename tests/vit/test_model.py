@@ -6,7 +6,7 @@ import pytest
 from dinoseek.errors import UsageError
 from dinoseek.vit.check import MAX_PATCHES
 from dinoseek.vit.fold import fold
-from dinoseek.vit.model import facet, forward, intermediate_layers
+from dinoseek.vit.model import class_tokens, facet, forward, intermediate_layers
 from dinoseek.vit.workspace import Workspace
 
 from .tiny import linear, naive_blocks, norm, tiny_config, tiny_params
@@ -46,6 +46,17 @@ def test_register_tokens_get_no_position():
     folded = fold(params, config)
 
     np.testing.assert_array_equal(folded.prefix[1:], params["register_tokens"][0])
+
+
+@pytest.mark.parametrize("b", [1, 3])
+@pytest.mark.parametrize("shape", MODELS)
+def test_class_tokens_alone_are_those_of_the_whole(shape, b):
+    config = tiny_config(**shape)
+    folded, pixels = fold(tiny_params(config), config), pixels_of(b, 42, 98)
+
+    found = class_tokens(pixels, folded, config)
+
+    np.testing.assert_allclose(found, forward(pixels, folded, config).cls, atol=5e-6)
 
 
 @pytest.mark.parametrize("shape", MODELS)

@@ -78,7 +78,7 @@ def test_attention_equals_softmax_by_definition(scale, rows):
     expected = np.einsum("hnm,mhk->nhk", weights, qkv[2].reshape(n, heads, k)).reshape(n, -1)
 
     out = np.empty((n, heads * k), np.float32)
-    ops.attention(qkv, heads, np.empty((rows, n), np.float32), out)
+    ops.attention(*qkv, heads, np.empty((rows, n), np.float32), out)
 
     np.testing.assert_allclose(out, expected, rtol=2e-4, atol=2e-4 * scale)
 

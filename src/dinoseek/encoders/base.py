@@ -22,3 +22,6 @@ class Encoder(Protocol):
         """The engine's name, as in `--engine`."""
 
     def __call__(self, pixels: Array) -> Tokens: ...
+
+    def class_tokens(self, pixels: Array) -> Array:
+        """The class tokens (b, d) alone; an engine may save the work for the others."""

@@ -3,20 +3,32 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from dinoseek.vit import blas
 from dinoseek.vit.check import check_pixels
 from dinoseek.vit.config import ViTConfig
-from dinoseek.vit.fold import fold
-from dinoseek.vit.model import Tokens, forward
+from dinoseek.vit.fold import FoldedParams, fold
+from dinoseek.vit.model import Tokens, class_tokens, forward
 from dinoseek.vit.ops import Array, Params
 from dinoseek.vit.workspace import Workspace
 
 # Images that go through one matrix product together share the cost of laying out its weights; past
 # about this many tokens there is nothing more to gain, only more memory to fill.
 TOKENS_AT_ONCE = 1100
+
+
+T = TypeVar("T", covariant=True)
+
+
+class Compute(Protocol[T]):
+    """`forward` or `class_tokens`."""
+
+    def __call__(
+        self, pixels: Array, params: FoldedParams, config: ViTConfig, workspace: Workspace, /
+    ) -> T: ...
 
 
 class NumpyEncoder:
@@ -37,18 +49,30 @@ class NumpyEncoder:
 
     def __call__(self, pixels: Array) -> Tokens:
         """Encodes normalised pixels (b, 3, H, W). Raises UsageError for pixels it cannot take."""
+        return join(self._each_group(forward, pixels))
+
+    def class_tokens(self, pixels: Array) -> Array:
+        """The class tokens (b, d) alone, for less work. Raises as calling does."""
+        return np.concatenate(self._each_group(class_tokens, pixels))
+
+    def _each_group(self, compute: Compute[T], pixels: Array) -> list[T]:
+        """Computes the parts of a batch, on threads of one core each where there are several."""
         pixels = check_pixels(pixels, self.config)
         groups = self._groups(pixels)
         if len(groups) == 1 and self.threads > 1:
-            return self._forward(pixels)
+            return [compute(pixels, self._folded, self.config, self._workspace())]
         with blas.one_thread():
             run = map if self.threads == 1 else self._pool.map
-            return join(list(run(self._forward, groups)))
+            return list(
+                run(lambda g: compute(g, self._folded, self.config, self._workspace()), groups)
+            )
 
-    def _forward(self, pixels: Array) -> Tokens:
+    def _workspace(self) -> Workspace:
+        """The calling thread's own."""
         if not hasattr(self._local, "workspace"):
             self._local.workspace = Workspace(self.config)
-        return forward(pixels, self._folded, self.config, self._local.workspace)
+        workspace: Workspace = self._local.workspace
+        return workspace
 
     def _groups(self, pixels: Array) -> list[Array]:
         """The batch in nearly equal parts, as many or several times as many as threads."""

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
 from dinoseek.vit import ops
@@ -45,6 +46,26 @@ def forward(
     pixels = check_pixels(pixels, config)
     x = run(pixels, folded, config, space)
     return finish(x, len(pixels), folded, config)
+
+
+def class_tokens(
+    pixels: Array,
+    params: Params | FoldedParams,
+    config: ViTConfig,
+    workspace: Workspace | None = None,
+) -> Array:
+    """The class tokens (b, d) of `forward` alone, without what only the others need.
+
+    That is most of the last block: a twelfth of a small model's work. Raises as `forward` does.
+    """
+    folded = params if isinstance(params, FoldedParams) else fold(params, config)
+    space = workspace or Workspace(config)
+    pixels = check_pixels(pixels, config)
+    *blocks, last = folded.blocks
+    x = run(pixels, replace(folded, blocks=tuple(blocks)), config, space)
+    cls = attend_from_class(x, last, config, space)
+    feed_forward(cls, last, config, space)
+    return ops.layer_norm(cls, folded.norm_weight, folded.norm_bias)
 
 
 def intermediate_layers(
@@ -140,21 +161,36 @@ def attend(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspace) ->
     n = buffers.tokens_per_image
     for first in range(0, len(x), n):
         image = slice(first, first + n)
-        ops.attention(buffers.qkv[:, image], config.num_heads, buffers.scores, out=normed[image])
+        query, key, value = buffers.qkv[:, image]
+        ops.attention(query, key, value, config.num_heads, buffers.scores, out=normed[image])
     x += ops.linear(buffers.normed, block.proj, out=buffers.update)
 
 
-def feed_forward(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspace) -> None:
-    """x (b n, d) += mlp(norm(x))."""
+def attend_from_class(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspace) -> Array:
+    """What `attend` makes of the class token of each image in x (b n, d): (b, d)."""
     buffers = space.current
+    n = buffers.tokens_per_image
     ops.standardise(x, out=buffers.normed[:, :-1])
+    keys, values = ops.linear(buffers.normed, block.qkv[1:], out=buffers.qkv[1:])
+    normed = buffers.normed[::n].copy()  # (b n, d + 1) -> (b, d + 1), with the constant one
+    queries = normed @ block.qkv[0]
+    for i, query in enumerate(queries[:, None]):  # (b, d) -> b x (1, d)
+        image, out = slice(i * n, (i + 1) * n), normed[i : i + 1, :-1]
+        ops.attention(query, keys[image], values[image], config.num_heads, buffers.scores, out)
+    return x[::n] + normed @ block.proj
+
+
+def feed_forward(x: Array, block: FoldedBlock, config: ViTConfig, space: Workspace) -> None:
+    """x (rows, d) += mlp(norm(x)), for all tokens of the batch or some."""
+    buffers, rows = space.current, len(x)
+    normed, hidden = buffers.normed[:rows], buffers.hidden[:rows]
+    ops.standardise(x, out=normed[:, :-1])
     if config.swiglu:
-        both = ops.linear(buffers.normed, block.up, out=buffers.both)
-        hidden = ops.swiglu(both, buffers.scratch, out=buffers.hidden)
+        both = ops.linear(normed, block.up, out=buffers.both[:rows])
+        ops.swiglu(both, buffers.scratch, out=hidden)
     else:
-        hidden = ops.linear(buffers.normed, block.up, out=buffers.hidden)
-        ops.gelu(hidden, buffers.scratch)
-    x += ops.linear(hidden, block.down, out=buffers.update)
+        ops.gelu(ops.linear(normed, block.up, out=hidden), buffers.scratch)
+    x += ops.linear(hidden, block.down, out=buffers.update[:rows])
     x += block.down_bias
 
 

@@ -57,35 +57,35 @@ def standardise(x: Array, out: Array) -> Array:
     return out
 
 
-def attention(qkv: Array, num_heads: int, scores: Array, out: Array) -> Array:
-    """Self-attention of one image: qkv (3, n, d), q already scaled, into `out` (n, d).
+def attention(
+    query: Array, key: Array, value: Array, num_heads: int, scores: Array, out: Array
+) -> Array:
+    """Attention of queries (q, d), already scaled, to one image's n tokens, into `out` (q, d).
 
-    `scores` (rows, n) bounds how many queries are worked on at once, so that their scores stay in
-    cache.
+    `key` and `value` are (n, d). `scores` (rows, n) bounds how many queries are worked on at once,
+    so that their scores stay in cache.
     """
-    n, d = out.shape
-    ones = np.ones(n, np.float32)
-    heads = qkv.reshape(3, n, num_heads, d // num_heads).swapaxes(1, 2)  # 3 x (h, n, k)
-    shift = ~bounded(heads[0], heads[1])
-    mixed = out.reshape(n, num_heads, -1).swapaxes(0, 1)  # (h, n, k)
-    for query, key, value, result, large in zip(*heads, mixed, shift, strict=True):
-        query = query if large else query * _LOG2_E
-        for first in range(0, n, len(scores)):
-            rows = slice(first, min(first + len(scores), n))
-            weights = np.matmul(query[rows], key.T, out=scores[: rows.stop - first])  # (rows, n)
+    ones = np.ones(len(key), np.float32)
+    # (q, d) and 2 x (n, d) -> (h, q, k) and 2 x (h, n, k), no copy
+    parts = [side.reshape(len(side), num_heads, -1).swapaxes(0, 1) for side in (query, key, value)]
+    shift = ~bounded(parts[0], parts[1])
+    mixed = out.reshape(len(out), num_heads, -1).swapaxes(0, 1)  # (h, q, k)
+    for q, k, v, result, large in zip(*parts, mixed, shift, strict=True):
+        for first in range(0, len(q), len(scores)):
+            rows = slice(first, min(first + len(scores), len(q)))
+            weights = np.matmul(q[rows], k.T, out=scores[: rows.stop - first])  # (rows, n)
             if large:
                 weights -= weights.max(axis=-1, keepdims=True)
-                weights *= _LOG2_E  # only now: rounding a large logit would show
+            weights *= _LOG2_E  # on the logits: on q or in the weights its rounding would show
             np.exp2(weights, out=weights)
-            np.matmul(weights, value, out=result[rows])  # (rows, k)
-            result[rows] /= (weights @ ones)[
-                :, None
-            ]  # softmax's division, on k values a row, not n
+            np.matmul(weights, v, out=result[rows])  # (rows, k)
+            # Softmax's division comes last: on k values a row, not n.
+            result[rows] /= (weights @ ones)[:, None]
     return out
 
 
 def bounded(query: Array, key: Array) -> NDArray[np.bool_]:
-    """Per head (h): whether no logit of query and key (h, n, k) can overflow exp in float32.
+    """Per head: whether no logit of queries (h, q, k) and keys (h, n, k) can overflow exp.
 
     By Cauchy-Schwarz |q . k| <= |q| |k|. Softmax is the same without subtracting the largest logit
     first, which is then two passes over the scores for nothing.
