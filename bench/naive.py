@@ -6,6 +6,10 @@ With `pixels` in float64, as Python-float means and standard deviations make the
 float64.
 """
 
+import statistics
+import sys
+import time
+
 import numpy as np
 
 
@@ -60,3 +64,23 @@ def attention(x, layer, config):
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights = weights / weights.sum(axis=-1, keepdims=True)
     return linear((weights @ v).transpose(1, 0, 2).reshape(n, d), layer["proj"])
+
+
+def main():
+    """Prints the median milliseconds an image, on as many threads as the environment allows."""
+    from dinoseek.weights.load import load_params
+
+    params, config = load_params(sys.argv[1])
+    # In float64, as means and standard deviations of Python floats make it.
+    pixels = np.random.default_rng(0).standard_normal((1, 3, 224, 224))
+    forward(pixels, params, config)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        forward(pixels, params, config)
+        times.append((time.perf_counter() - start) * 1e3)
+    print(statistics.median(times))
+
+
+if __name__ == "__main__":
+    main()
