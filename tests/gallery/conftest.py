@@ -80,6 +80,7 @@ def open_folder() -> Iterator[Path]:
 # What other processes need to make and ask a gallery; they get their arguments in sys.argv.
 PREAMBLE = """
 import hashlib, os, sys, time
+from pathlib import Path
 import numpy as np
 from dinoseek.embedder import Embedder, Fingerprint
 from dinoseek.errors import DinoseekError
@@ -99,6 +100,7 @@ def vectors(count, seed=0):
     return np.random.default_rng(seed).standard_normal((count, 8)).astype(np.float32)
 
 def become_nobody():
+    Path("/").as_uri()  # Python 3.13 imports its parts late, from where "nobody" may not read
     if os.getuid() == 0:
         os.setgid(65534)
         os.setuid(65534)

@@ -22,6 +22,7 @@ from dinoseek.gallery.factory import open_gallery
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 
+Path("/").as_uri()  # Python 3.13 imports its parts late, from where "nobody" may not read
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
