@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dinoseek.encoders.factory import load_encoder
     from dinoseek.errors import (
         DinoseekError,
+        FetchError,
         GalleryError,
         ImageError,
         MachineError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DinoseekError",
     "Embedder",
+    "FetchError",
     "GalleryError",
     "Hit",
     "ImageError",
@@ -51,6 +53,7 @@ _HOMES = {
     "dinoseek.encoders.factory": ("load_encoder",),
     "dinoseek.errors": (
         "DinoseekError",
+        "FetchError",
         "GalleryError",
         "ImageError",
         "MachineError",

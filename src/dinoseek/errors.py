@@ -3,6 +3,7 @@
     DinoseekError
     ├── UsageError        a flag, a setting or a name that makes no sense         (exit code 2)
     ├── ImageError        one picture that cannot be read                         (3)
+    ├── FetchError        one address that cannot be fetched                      (3)
     ├── MachineError      the machine: a missing file, permission, disk, network  (4)
     ├── WeightsError      a checkpoint that is damaged, incomplete or foreign     (5)
     └── GalleryError      a gallery that is damaged, newer, or of another model   (5)
@@ -48,6 +49,12 @@ class UsageError(DinoseekError):
 
 class ImageError(DinoseekError):
     """A picture that cannot be read; the run goes on without it."""
+
+    exit_code = 3
+
+
+class FetchError(DinoseekError):
+    """A picture that cannot be had from the web; the run goes on without it."""
 
     exit_code = 3
 

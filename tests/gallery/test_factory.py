@@ -139,10 +139,11 @@ def test_migrating_is_all_or_nothing(tmp_path, monkeypatch):
 
     schema.migrate(connection)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, failing))
-    monkeypatch.setattr(schema, "VERSION", 2)
+    now = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", now + 1)
     with pytest.raises(KeyboardInterrupt):
         schema.migrate(connection)
-    assert schema.version_of(connection) == (schema.APPLICATION_ID, 1)
+    assert schema.version_of(connection) == (schema.APPLICATION_ID, now)
     assert connection.execute("SELECT * FROM sqlite_master WHERE name = 'half'").fetchall() == []
     connection.close()
 
@@ -152,13 +153,14 @@ def test_an_older_gallery_is_migrated_once_it_may_be_written(filled, embedder, m
         connection.execute("ALTER TABLE images ADD COLUMN stars INTEGER")
 
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, add_column))
-    monkeypatch.setattr(schema, "VERSION", 2)
+    newer = schema.VERSION + 1
+    monkeypatch.setattr(schema, "VERSION", newer)
     with pytest.raises(GalleryError, match="for writing") as caught:
         open_gallery(filled, embedder, readonly=True)
     assert caught.value.code == "gallery.older"
     with open_gallery(filled, embedder) as gallery:
         assert len(gallery) == 5
-        assert gallery.info()["version"] == 2
+        assert gallery.info()["version"] == newer
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _write_paths(groups: Groups, end: bytes) -> None:
     sys.stdout.flush()
     for _, hits in groups:
         for hit in hits:
-            sys.stdout.buffer.write(os.fsencode(hit.file) + end)
+            sys.stdout.buffer.write(os.fsencode(hit.file or hit.path) + end)
     sys.stdout.buffer.flush()
 
 

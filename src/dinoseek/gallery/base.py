@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from dinoseek.gallery.filters import Filter
 from dinoseek.vit.ops import Array
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+
+Blob: TypeAlias = bytes  # inside Record, `bytes` is a number
+WEB = "web:"  # the root of images that were fetched; their path is the address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +20,11 @@ class Record:
     """One image file as the gallery remembers it.
 
     `path` is relative to the folder `root`, in the file system's own bytes, with "/" between its
-    parts; `digest` is the sha256 of the file's bytes in hexadecimal. Records of one digest are one
-    image with several files.
+    parts; a root may also be a tar archive, the path then a member's name, or WEB. `digest` is the
+    sha256 of the file's bytes in hexadecimal. Records of one digest are one image with several
+    files: of those that came from lists, the one with the lowest `row` gives caption and metadata.
+    `look` is the image's perceptual hash, `thumbnail` a small JPEG, `etag` the server's word for
+    this version.
     """
 
     path: bytes
@@ -29,14 +37,21 @@ class Record:
     format: str
     caption: str | None = None
     metadata: Mapping[str, JSON] = field(default_factory=dict)
+    row: int | None = None
+    look: Blob | None = None
+    thumbnail: Blob | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """One found image.
 
-    `score` is the cosine, higher is better; `distance` is Euclidean, where it was asked for. `path`
-    is absolute and can always be printed; `file` is the same place for opening.
+    `score` is the cosine, higher is better; `percentile` says how many of a hundred random pairs of
+    the gallery are less alike; `distance` is Euclidean, where it was asked for. `path` is absolute
+    and can always be printed: a file, ARCHIVE/MEMBER, or an address; `file` is the same place for
+    opening, None where there is no file of its own. `url` is the address that it was fetched from.
+    `copies` counts the near-duplicates that were folded into it.
     """
 
     query: str
@@ -45,8 +60,12 @@ class Hit:
     path: str
     score: float
     caption: str | None
-    file: Path
+    file: Path | None
+    url: str | None = None
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    percentile: float | None = None
     distance: float | None = None
+    copies: int = 0
 
     def as_dict(self) -> dict[str, str | int | float | None]:
         """The hit for `--json`: query, rank, id, path, score, caption; distance if it is set."""
@@ -74,8 +93,11 @@ class Gallery(Protocol):
         root and path are new, and the new caption and metadata where they are not empty.
         """
 
-    def search(self, queries: Array, k: int) -> list[list[Hit]]:
-        """The k nearest images of each query (q, d), best first; all if the gallery has fewer."""
+    def search(self, queries: Array, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """The k nearest images of each query (q, d), best first; all if there are fewer.
+
+        Only images that `where` holds for are searched.
+        """
 
     def known(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` whose images have a vector in this space."""

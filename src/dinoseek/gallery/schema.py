@@ -6,9 +6,15 @@
     spaces      one row per fingerprint: vectors of different spaces are never compared
     vectors     one image's vector in one space: float16, unit length
     failures    files that could not be embedded in a space, and why
+    changes     which image's vector changed at which version of a space, and the stamp from then on
+    attributes  what `images.metadata` says, by name and value: what filters look up
+    thumbnails  small pictures of images that do not lie in a file of their own
+    decisions   what a person said about two images that look alike, by their digests
 
-Triggers keep a space's row count, version and stamp in step with its vectors, whoever changes them:
-what is derived from the vectors is valid for exactly one stamp.
+A file's root is a folder, a tar archive (its path is then the member's name) or the web (the
+address). Triggers keep a space's row count, version and stamp in step with its vectors, whoever
+changes them: what is derived from the vectors is valid for one stamp, and `changes` says what
+became different since.
 """
 
 import sqlite3
@@ -71,6 +77,8 @@ CREATE TABLE failures (
 ) WITHOUT ROWID;
 """
 
+_EVENTS = (("INSERT", 1, "NEW"), ("UPDATE", 0, "NEW"), ("DELETE", -1, "OLD"))
+
 _TRIGGER = """
 CREATE TRIGGER vectors_{event} AFTER {event} ON vectors BEGIN
     UPDATE spaces SET vectors = vectors + {change}, version = version + 1, stamp = randomblob(16)
@@ -83,11 +91,71 @@ def m001_create_tables(connection: sqlite3.Connection) -> None:
     """Makes the first version's tables."""
     for statement in _TABLES.strip().split(";\n"):
         connection.execute(statement)
-    for event, change, row in (("INSERT", 1, "NEW"), ("UPDATE", 0, "NEW"), ("DELETE", -1, "OLD")):
+    for event, change, row in _EVENTS:
         connection.execute(_TRIGGER.format(event=event, change=change, row=row))
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_create_tables,)
+_MORE_TABLES = """
+-- a hash of how it looks; NULL: never taken
+ALTER TABLE images ADD COLUMN look BLOB;
+-- of the file whose row in a list gave caption and metadata: root id and path; and the row
+ALTER TABLE images ADD COLUMN described_by BLOB;
+ALTER TABLE images ADD COLUMN described_row INTEGER;
+-- of an address, as its server gave it
+ALTER TABLE files ADD COLUMN etag TEXT;
+-- JSON: the scores of random pairs
+ALTER TABLE spaces ADD COLUMN background TEXT;
+CREATE INDEX images_by_width ON images (width);
+CREATE INDEX images_by_height ON images (height);
+CREATE INDEX images_by_bytes ON images (bytes);
+CREATE TABLE changes (
+    space_id INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    image_id INTEGER NOT NULL,
+    stamp BLOB NOT NULL,
+    PRIMARY KEY (space_id, version)
+) WITHOUT ROWID;
+CREATE TABLE attributes (
+    name TEXT NOT NULL,
+    value NOT NULL,               -- text or number; of a list, each of its elements
+    image_id INTEGER NOT NULL,
+    PRIMARY KEY (name, value, image_id)
+) WITHOUT ROWID;
+CREATE TABLE thumbnails (
+    image_id INTEGER PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
+    jpeg BLOB NOT NULL
+);
+CREATE TABLE decisions (
+    first TEXT NOT NULL,          -- digests, first < second
+    second TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    PRIMARY KEY (first, second)
+) WITHOUT ROWID;
+"""
+
+_LOGGING_TRIGGER = """
+CREATE TRIGGER vectors_{event} AFTER {event} ON vectors BEGIN
+    UPDATE spaces SET vectors = vectors + {change}, version = version + 1, stamp = randomblob(16)
+    WHERE id = {row}.space_id;
+    INSERT INTO changes (space_id, version, image_id, stamp)
+    SELECT id, version, {row}.image_id, stamp FROM spaces WHERE id = {row}.space_id;
+END;
+"""
+
+
+def m002_log_changes(connection: sqlite3.Connection) -> None:
+    """Adds what lists, filters, duplicates and large galleries need."""
+    for statement in _MORE_TABLES.strip().split(";\n"):
+        connection.execute(statement)
+    for event, change, row in _EVENTS:
+        connection.execute(f"DROP TRIGGER vectors_{event}")
+        connection.execute(_LOGGING_TRIGGER.format(event=event, change=change, row=row))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_create_tables,
+    m002_log_changes,
+)
 VERSION = len(MIGRATIONS)
 
 

@@ -18,15 +18,16 @@ import numpy as np
 
 from dinoseek.embedder import Embedder
 from dinoseek.errors import MachineError, UsageError, printable
-from dinoseek.gallery import matrix_cache, roots
+from dinoseek.gallery import filters, matrix_cache, roots
 from dinoseek.gallery.base import Hit, Record
 from dinoseek.gallery.connection import reported, transaction
-from dinoseek.gallery.exact import Ids, top_k
+from dinoseek.gallery.exact import Ids
+from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.inventory import info, problems
 from dinoseek.gallery.lock import WriterLock
-from dinoseek.gallery.matrix_cache import MatrixKey
+from dinoseek.gallery.nearest import Nearest
 from dinoseek.gallery.records import Place, ids_of, known, places, records
-from dinoseek.gallery.spaces import Space, choose, read_matrix, spaces_of
+from dinoseek.gallery.spaces import Space, choose, spaces_of
 from dinoseek.gallery.writer import Writer
 from dinoseek.vit.ops import Array
 
@@ -49,7 +50,7 @@ class SqliteGallery:
         self.readonly = readonly
         self._connection = connection
         self._lock = WriterLock(path)
-        self._matrix: tuple[MatrixKey, Ids, Array] | None = None
+        self._nearest = Nearest(connection, path / CACHE)
 
     def __enter__(self) -> "SqliteGallery":
         return self
@@ -59,7 +60,7 @@ class SqliteGallery:
 
     def close(self) -> None:
         """Closes the record; closing twice is no error."""
-        self._matrix = None
+        self._nearest.close()
         self._connection.close()
 
     # reading
@@ -91,11 +92,12 @@ class SqliteGallery:
             space = self._space()
             return space.key.dim if space else None
 
-    def search(self, queries: Array, k: int) -> list[list[Hit]]:
+    def search(self, queries: Array, k: int, where: Filter | None = None) -> list[list[Hit]]:
         """The k nearest images of each of queries (q, d), best first, equal scores by lower id.
 
-        Queries are of unit length. Raises GalleryError if the gallery has vectors, but none of its
-        embedder, and UsageError if it has no embedder and several spaces.
+        Only images that `where` holds for are searched. Queries are of unit length. Raises
+        GalleryError if the gallery has vectors, but none of its embedder, and UsageError if it has
+        no embedder and several spaces.
         """
         with self.reading():
             space = self._space()
@@ -104,31 +106,21 @@ class SqliteGallery:
             if queries.ndim != 2 or queries.shape[1] != space.key.dim:
                 reason = f"it has the shape {queries.shape}, expected (q, {space.key.dim})"
                 raise UsageError("vector.dim", "query", reason)
-            return self._hits(queries, *self._searched(space), k)
+            allowed = None if where is None else filters.matching(self._connection, where)
+            return self._hits(space, queries, k, allowed)
 
     def _space(self) -> Space | None:
         fingerprint = self.embedder.fingerprint if self.embedder else None
         return choose(self.path, spaces_of(self._connection), fingerprint)
 
-    def _searched(self, space: Space) -> tuple[Ids, Array]:
-        """Ids (m,) and matrix (m, d) of a space: from memory, the cache, or the record."""
-        if self._matrix is None or self._matrix[0] != space.key:
-            folder = self.path / CACHE
-            found = matrix_cache.load(folder, space.key)
-            if found is None:
-                found = read_matrix(self._connection, space)
-                matrix_cache.store(folder, space.key, *found)
-            self._matrix = (space.key, *found)
-        return self._matrix[1:]
-
-    def _hits(self, queries: Array, ids: Ids, matrix: Array, k: int) -> list[list[Hit]]:
+    def _hits(self, space: Space, queries: Array, k: int, allowed: Ids | None) -> list[list[Hit]]:
         """Asks for more than k where images have lost their files and are not yet pruned."""
         wanted = k
         while True:
-            rows, scores = top_k(queries, matrix, wanted)
-            places = self._places(np.unique(ids[rows]).tolist())
-            hits = [_ranked(ids[r], s, places, k) for r, s in zip(rows, scores, strict=True)]
-            if wanted >= len(matrix) or all(len(each) == k for each in hits):
+            found = self._nearest.search(space, queries, wanted, allowed)
+            places = self._places(np.unique(np.concatenate([ids for ids, _ in found])).tolist())
+            hits = [_ranked(ids, scores, places, k) for ids, scores in found]
+            if wanted >= space.key.rows or all(len(each) == k for each in hits):
                 return hits
             wanted = 2 * wanted + 16
 
@@ -174,15 +166,7 @@ class SqliteGallery:
             space = self._space()
             if space is None or not space.key.rows:
                 raise UsageError("gallery.empty", self.path, "there are no vectors here yet")
-            known, matrix = self._searched(space)
-        rows = np.searchsorted(known, wanted)
-        there = np.take(known, rows, mode="clip") == wanted
-        if not there.all():
-            id = wanted[~there][0]
-            raise UsageError(
-                "id.unknown", f"id {id}", "no image with a vector in this space has it"
-            )
-        return matrix[rows]
+            return self._nearest.vectors(space, wanted)
 
     def info(self) -> dict[str, Any]:
         """What is in it: format version, images, files, failures, spaces, roots, bytes on disk."""

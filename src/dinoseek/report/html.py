@@ -63,7 +63,7 @@ def _hit(hit: Hit) -> str:
     score = f"{hit.score:.3f}" if hit.distance is None else f"{hit.distance:.3f}"
     return _fill_raw(
         "hit",
-        link=escape(_link(hit.file)),
+        link=escape(hit.url or _link(hit.file)),
         full_path=_text(hit.path),
         picture=_picture(
             hit.file, f"{name}, rank {hit.rank}, score {hit.score:.3f}", "file missing"
@@ -95,8 +95,8 @@ def _last_folder(path: str) -> str:
     return f"{folder}/" if folder else ""
 
 
-def _link(file: Path) -> str:
-    return file.as_uri() if file.is_absolute() else ""
+def _link(file: Path | None) -> str:
+    return file.as_uri() if file and file.is_absolute() else ""
 
 
 def _fill(part: str, **values: object) -> str:
