@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dinoseek.errors import GalleryError, MachineError
-from dinoseek.gallery import schema
+from dinoseek.gallery import factory, schema
 from dinoseek.gallery.factory import open_gallery
 
 
@@ -155,9 +155,14 @@ def test_an_older_gallery_is_migrated_once_it_may_be_written(filled, embedder, m
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, add_column))
     newer = schema.VERSION + 1
     monkeypatch.setattr(schema, "VERSION", newer)
-    with pytest.raises(GalleryError, match="for writing") as caught:
-        open_gallery(filled, embedder, readonly=True)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(factory, "can_write", lambda _: False)
+        with pytest.raises(GalleryError, match="can be written") as caught:
+            open_gallery(filled, embedder, readonly=True)
     assert caught.value.code == "gallery.older"
+    with open_gallery(filled, embedder, readonly=True) as gallery:
+        assert len(gallery) == 5
+        assert gallery.readonly
     with open_gallery(filled, embedder) as gallery:
         assert len(gallery) == 5
         assert gallery.info()["version"] == newer

@@ -23,8 +23,7 @@ class Record:
     parts; a root may also be a tar archive, the path then a member's name, or WEB. `digest` is the
     sha256 of the file's bytes in hexadecimal. Records of one digest are one image with several
     files: of those that came from lists, the one with the lowest `row` gives caption and metadata.
-    `look` is the image's perceptual hash, `thumbnail` a small JPEG, `etag` the server's word for
-    this version.
+    `look` is the image's perceptual hash, `thumbnail` a small JPEG.
     """
 
     path: bytes
@@ -40,7 +39,6 @@ class Record:
     row: int | None = None
     look: Blob | None = None
     thumbnail: Blob | None = None
-    etag: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

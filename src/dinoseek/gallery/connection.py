@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, TypeVar
 
 from dinoseek.errors import DinoseekError, GalleryError, MachineError
+
+T = TypeVar("T")
 
 RECORD = "gallery.sqlite"
 _PATIENCE = 10.0  # seconds to wait for another connection's transaction
@@ -87,6 +89,22 @@ def typed(rows: Iterable[tuple[Any, ...]], *kinds: type | UnionType) -> Iterator
         if not all(map(isinstance, row, kinds)):
             raise sqlite3.DatabaseError("a value of another kind than was written")
         yield row
+
+
+_PARAMETERS_AT_ONCE = 500  # SQLite allows 999 in older builds
+
+
+def select_in(
+    connection: sqlite3.Connection, query: str, values: Iterable[T], ending: str = ""
+) -> list[tuple[Any, ...]]:
+    """Rows of `query`, which ends in IN, for any number of values."""
+    chosen = list(values)
+    rows = []
+    for start in range(0, len(chosen), _PARAMETERS_AT_ONCE):
+        part = chosen[start : start + _PARAMETERS_AT_ONCE]
+        marks = ", ".join("?" * len(part))
+        rows += connection.execute(f"{query} ({marks}) {ending}", part).fetchall()
+    return rows
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from shlex import quote
 
@@ -107,11 +108,11 @@ def _bring_up_to_date(connection: sqlite3.Connection, folder: Path, readonly: bo
         raise GalleryError("gallery.newer", folder, reason, fix="upgrade dinoseek")
     if version == schema.VERSION:
         return
-    if readonly:
+    if readonly and (version == 0 or not can_write(folder)):
         raise _missing(folder) if version == 0 else _older(folder, version)
-    with WriterLock(folder):
-        connection.execute("PRAGMA journal_mode = WAL")
-        schema.migrate(connection)
+    with WriterLock(folder), closing(connect(folder, readonly=False)) as writable:
+        writable.execute("PRAGMA journal_mode = WAL")
+        schema.migrate(writable)
 
 
 def _untouched(connection: sqlite3.Connection) -> bool:
@@ -121,5 +122,5 @@ def _untouched(connection: sqlite3.Connection) -> bool:
 
 
 def _older(folder: Path, version: int) -> GalleryError:
-    reason = f"it has the older format {version} and is opened for reading only"
-    return GalleryError("gallery.older", folder, reason, fix="open it once for writing")
+    reason = f"it has the older format {version} and can only be read"
+    return GalleryError("gallery.older", folder, reason, fix="open it once where it can be written")

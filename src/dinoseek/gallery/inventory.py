@@ -7,6 +7,7 @@ from typing import Any
 from dinoseek.embedder import fingerprint_dict
 from dinoseek.errors import printable
 from dinoseek.gallery import ledger, roots, schema
+from dinoseek.gallery.base import WEB
 from dinoseek.gallery.spaces import Space, read_matrix, spaces_of
 
 
@@ -38,10 +39,14 @@ def _space(space: Space) -> dict[str, Any]:
 
 def _roots(connection: sqlite3.Connection, where: dict[int, bytes]) -> list[dict[str, Any]]:
     files = dict(connection.execute("SELECT root_id, count(*) FROM files GROUP BY root_id"))
-    folders = {id: roots.full_path(where, id, b"") for id in where}
+    names = {id: roots.name_of(where, id) for id in where}
     return [
-        {"path": printable(path), "files": files.get(id, 0), "missing": not path.is_dir()}
-        for id, path in folders.items()
+        {
+            "path": printable(name),
+            "files": files.get(id, 0),
+            "missing": name != WEB and not Path(name).exists(),
+        }
+        for id, name in names.items()
     ]
 
 

@@ -7,9 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from dinoseek.errors import printable
 from dinoseek.gallery.connection import typed
-from dinoseek.gallery.roots import full_path
+from dinoseek.gallery.roots import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,38 +37,42 @@ def states(
     connection: sqlite3.Connection, space_id: int, root_id: int, after: bytes, upto: bytes | None
 ) -> Iterator[FileState]:
     """The known files of a root with `after` < path <= `upto` (None: the end), by path."""
-    rows = connection.execute(
-        f"{_FILES} UNION ALL {_FAILURES} ORDER BY 1",
-        {"space": space_id, "root": root_id, "after": after, "upto": upto},
-    )
-    known = (_state(*row) for row in typed(rows, bytes, int, int, _TEXT, int, _TEXT, _TEXT))
+    where = {"space": space_id, "root": root_id, "after": after, "upto": upto}
+    known = map(_state, typed(connection.execute(_IN_RANGE, where), *_KINDS))
     for _, same_path in groupby(known, key=attrgetter("path")):
         yield _merged(list(same_path))
 
 
+def state_of(
+    connection: sqlite3.Connection, space_id: int, root_id: int, path: bytes
+) -> FileState | None:
+    """What is known of one file; None if nothing is."""
+    where = {"space": space_id, "root": root_id, "path": path}
+    known = list(map(_state, typed(connection.execute(_AT_PATH, where), *_KINDS)))
+    return _merged(known) if known else None
+
+
+def _query(paths: str) -> str:
+    """The files and the failures of a root, as far as `paths` says."""
+    return f"""
+        SELECT path, size, mtime_ns, digest, vectors.image_id IS NOT NULL, NULL, NULL
+        FROM files JOIN images ON images.id = files.image_id
+        LEFT JOIN vectors ON vectors.space_id = :space AND vectors.image_id = files.image_id
+        WHERE root_id = :root AND {paths}
+        UNION ALL
+        SELECT path, size, mtime_ns, NULL, 0, code, reason FROM failures
+        WHERE space_id = :space AND root_id = :root AND {paths}
+        """
+
+
+_IN_RANGE = _query("path > :after AND (:upto IS NULL OR path <= :upto)") + " ORDER BY 1"
+_AT_PATH = _query("path = :path")
 _TEXT = str | None
-_RANGE = "root_id = :root AND path > :after AND (:upto IS NULL OR path <= :upto)"
-_FILES = f"""
-SELECT path, size, mtime_ns, digest, vectors.image_id IS NOT NULL, NULL, NULL
-FROM files JOIN images ON images.id = files.image_id
-LEFT JOIN vectors ON vectors.space_id = :space AND vectors.image_id = files.image_id
-WHERE {_RANGE}
-"""
-_FAILURES = f"""
-SELECT path, size, mtime_ns, NULL, 0, code, reason FROM failures
-WHERE space_id = :space AND {_RANGE}
-"""
+_KINDS = (bytes, int, int, _TEXT, int, _TEXT, _TEXT)
 
 
-def _state(
-    path: bytes,
-    size: int,
-    mtime_ns: int,
-    digest: str | None,
-    embedded: int,
-    code: str | None,
-    reason: str | None,
-) -> FileState:
+def _state(row: tuple[Any, ...]) -> FileState:
+    path, size, mtime_ns, digest, embedded, code, reason = row
     failure = code and Failure(size=size, mtime_ns=mtime_ns, code=code, reason=reason or "")
     return FileState(
         path=path,
@@ -125,6 +128,12 @@ def drop_outdated_failures(
     )
 
 
+def failed(connection: sqlite3.Connection, space_id: int) -> Iterator[tuple[int, bytes]]:
+    """Root id and path of the files that could not be embedded in a space."""
+    query = "SELECT root_id, path FROM failures WHERE space_id = ? ORDER BY root_id, path"
+    yield from typed(connection.execute(query, (space_id,)), int, bytes)
+
+
 def failures(
     connection: sqlite3.Connection, roots: Mapping[int, bytes], space_id: int | None
 ) -> list[dict[str, Any]]:
@@ -137,7 +146,7 @@ def failures(
     checked = typed(rows, int, bytes, str, str)
     return [
         {
-            "path": printable(full_path(roots, root, path.rstrip(b"/"))),
+            "path": shown(roots, root, path.rstrip(b"/")),
             "code": code,
             "reason": reason,
         }

@@ -1,7 +1,8 @@
 """The folders that were indexed: where each was, and where it is now that things have moved.
 
 A root is kept as an absolute path and as the way from the gallery to it. A gallery that moved
-together with its photographs finds them by the second, one that moved alone by the first.
+together with its photographs finds them by the second, one that moved alone by the first. A tar
+archive is a root like a folder; all addresses have one root, WEB, which is nowhere.
 """
 
 import os
@@ -10,11 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dinoseek.errors import UsageError, printable
+from dinoseek.gallery.base import WEB
 from dinoseek.gallery.connection import typed
+
+ARCHIVE_SUFFIXES = (b".tar", b".tar.gz", b".tgz")
+
+_WEB = os.fsencode(WEB)
 
 
 def slashed(folder: str | Path) -> bytes:
     """The real path of a folder in the system's bytes, "/" between its parts, not at its end."""
+    if folder == WEB:
+        return _WEB
     return os.fsencode(Path(os.path.realpath(folder)).as_posix()).rstrip(b"/")
 
 
@@ -31,18 +39,46 @@ def _locate(gallery: Path, absolute: bytes, relative: bytes | None) -> bytes:
     if relative is None:
         return absolute
     beside = slashed(Path(os.path.realpath(gallery), os.fsdecode(relative)))
-    return beside if Path(os.fsdecode(beside + b"/")).is_dir() else absolute
+    return beside if Path(os.fsdecode(beside + b"/")).exists() else absolute
+
+
+def _root(roots: Mapping[int, bytes], root: int) -> bytes:
+    if root not in roots:
+        raise sqlite3.DatabaseError(f"files of root {root}, which there is not")
+    return roots[root]
 
 
 def full_path(roots: Mapping[int, bytes], root: int, path: bytes) -> Path:
-    """The absolute path of a file of a root, as `located` gives them."""
-    if root not in roots:
-        raise sqlite3.DatabaseError(f"files of root {root}, which there is not")
-    return Path(os.fsdecode(roots[root] + b"/" + path))
+    """The absolute path of a file of a root, as `located` gives them; not for addresses."""
+    return Path(os.fsdecode(_root(roots, root) + b"/" + path))
+
+
+def address(roots: Mapping[int, bytes], root: int, path: bytes) -> str | None:
+    """The address, if the root is the web."""
+    return os.fsdecode(path) if _root(roots, root) == _WEB else None
+
+
+def is_archive(roots: Mapping[int, bytes], root: int) -> bool:
+    """Whether the root is a tar archive, whose members cannot be opened as files."""
+    where = _root(roots, root)
+    return where.lower().endswith(ARCHIVE_SUFFIXES) and not Path(os.fsdecode(where)).is_dir()
+
+
+def shown(roots: Mapping[int, bytes], root: int, path: bytes) -> str:
+    """Where a file is, for people: a path, ARCHIVE/MEMBER, or an address."""
+    return printable(address(roots, root, path) or full_path(roots, root, path))
+
+
+def name_of(roots: Mapping[int, bytes], root: int) -> str:
+    """The root as `Record.root` has it."""
+    where = _root(roots, root)
+    return WEB if where == _WEB else str(Path(os.fsdecode(where + b"/")))
 
 
 def _way(gallery: Path, root: bytes) -> bytes | None:
-    """The relative path from the gallery to the root; None where there is none (drives)."""
+    """The relative path from the gallery to the root; None where there is none (drives, web)."""
+    if root == _WEB:
+        return None
     try:
         way = os.path.relpath(os.fsdecode(root + b"/"), os.path.realpath(gallery))
     except ValueError:

@@ -101,8 +101,6 @@ ALTER TABLE images ADD COLUMN look BLOB;
 -- of the file whose row in a list gave caption and metadata: root id and path; and the row
 ALTER TABLE images ADD COLUMN described_by BLOB;
 ALTER TABLE images ADD COLUMN described_row INTEGER;
--- of an address, as its server gave it
-ALTER TABLE files ADD COLUMN etag TEXT;
 -- JSON: the scores of random pairs
 ALTER TABLE spaces ADD COLUMN background TEXT;
 CREATE INDEX images_by_width ON images (width);

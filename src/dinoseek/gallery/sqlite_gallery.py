@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dinoseek.embedder import Embedder
-from dinoseek.errors import MachineError, UsageError, printable
+from dinoseek.errors import MachineError, UsageError
 from dinoseek.gallery import filters, matrix_cache, roots
 from dinoseek.gallery.base import Hit, Record
 from dinoseek.gallery.connection import reported, transaction
@@ -26,7 +26,8 @@ from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.inventory import info, problems
 from dinoseek.gallery.lock import WriterLock
 from dinoseek.gallery.nearest import Nearest
-from dinoseek.gallery.records import Place, ids_of, known, places, records
+from dinoseek.gallery.places import Place, places, thumbnail
+from dinoseek.gallery.records import ids_of, known, records
 from dinoseek.gallery.spaces import Space, choose, spaces_of
 from dinoseek.gallery.writer import Writer
 from dinoseek.vit.ops import Array
@@ -168,6 +169,11 @@ class SqliteGallery:
                 raise UsageError("gallery.empty", self.path, "there are no vectors here yet")
             return self._nearest.vectors(space, wanted)
 
+    def thumbnail(self, id: int) -> bytes | None:
+        """A small JPEG of an image that was fetched or lies in an archive; None for other files."""
+        with self.reading():
+            return thumbnail(self._connection, id)
+
     def info(self) -> dict[str, Any]:
         """What is in it: format version, images, files, failures, spaces, roots, bytes on disk."""
         with self.reading():
@@ -230,10 +236,12 @@ def _ranked(ids: Ids, scores: Array, places: Mapping[int, Place], k: int) -> lis
             query="",
             rank=rank,
             id=id,
-            path=printable(places[id].file),
+            path=places[id].path,
             score=score,
             caption=places[id].caption,
             file=places[id].file,
+            url=places[id].url,
+            metadata=places[id].metadata,
         )
         for rank, (id, score) in enumerate(found[:k], 1)
     ]

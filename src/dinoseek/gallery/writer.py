@@ -1,7 +1,7 @@
 """Everything that changes a gallery, for the process that holds the right to write."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 from dinoseek.embedder import Fingerprint
 from dinoseek.errors import UsageError
 from dinoseek.gallery import ledger, records, roots, spaces
-from dinoseek.gallery.base import Record
+from dinoseek.gallery.base import JSON, Record
 from dinoseek.gallery.connection import transaction
+from dinoseek.gallery.descriptions import describe
 from dinoseek.gallery.ledger import Failure, FileState
+from dinoseek.gallery.places import files_of
 
 
 class Writer:
@@ -44,10 +46,12 @@ class Writer:
         rows = spaces.storable(vectors, new, self._required().dim)
         with self.batch():
             space_id = self._space_id()
-            ids = [records.put_image(self._connection, record) for record in new]
-            for id, record, row in zip(ids, new, rows, strict=True):
-                spaces.put_vector(self._connection, space_id, id, row)
-                self._put_file(record.root, record.path, id, record.bytes, record.mtime_ns)
+            ids = []
+            for record, row in zip(new, rows, strict=True):
+                origin = self._origin(record.root, record.path)
+                ids.append(records.put_image(self._connection, record, origin))
+                spaces.put_vector(self._connection, space_id, ids[-1], row)
+                self._put_file(record.root, record.path, ids[-1], record.bytes, record.mtime_ns)
         return ids
 
     def link(self, root: str, path: bytes, digest: str, size: int, mtime_ns: int) -> None:
@@ -55,6 +59,29 @@ class Writer:
         with self.batch():
             id = records.ids_of(self._connection, [digest])[digest]
             self._put_file(root, path, id, size, mtime_ns)
+
+    def describe(
+        self,
+        root: str,
+        path: bytes,
+        caption: str | None,
+        metadata: Mapping[str, JSON],
+        row: int | None,
+    ) -> bool:
+        """Gives the image of a file the caption and metadata of a list's row.
+
+        Returns whether that was anything new; see `Record` for which row counts.
+        """
+        with self.batch():
+            key = (self._root_id(root), path)
+            id = records.id_of_file(self._connection, *key)
+            if id is None:
+                return False
+            origin = self._origin(root, path)
+            return describe(self._connection, id, caption, metadata, row, origin)
+
+    def _origin(self, root: str, path: bytes) -> bytes:
+        return b"%d/%s" % (self._root_id(root), path)
 
     def _put_file(self, root: str, path: bytes, image_id: int, size: int, mtime_ns: int) -> None:
         file = (self._root_id(root), path)
@@ -108,14 +135,24 @@ class Writer:
         """
         return ledger.states(self._connection, self._space_id(), self._root_id(root), after, upto)
 
+    def state(self, root: str, path: bytes) -> FileState | None:
+        """What is known of one file."""
+        return ledger.state_of(self._connection, self._space_id(), self._root_id(root), path)
+
+    def failed(self) -> list[tuple[str, bytes]]:
+        """Root and path of each file that could not be embedded."""
+        where = roots.located(self._connection, self._folder)
+        found = ledger.failed(self._connection, self._space_id())
+        return [(roots.name_of(where, root), path) for root, path in found]
+
     def known(self, digest: str) -> bool:
         """Whether the image of this digest has a vector in the space."""
         return bool(records.known(self._connection, self._space_id(), [digest]))
 
-    def files_of(self, digest: str) -> list[Path]:
-        """The files that held this image when they were last seen."""
+    def files_of(self, digest: str) -> list[Path | str]:
+        """The files and addresses that held this image when they were last seen."""
         where = roots.located(self._connection, self._folder)
-        return records.files_of(self._connection, where, digest)
+        return files_of(self._connection, where, digest)
 
     def _root_id(self, root: str) -> int:
         if root not in self._root_ids:
