@@ -68,7 +68,7 @@ def test_attributes_follow_metadata_and_go_with_the_image(
         assert stored_attributes(path) == set()
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_CSV_13_the_lowest_row_describes_an_image_in_whatever_order_rows_arrive(
     tmp_path, embedder, make_record, unit_vectors, order
 ):
