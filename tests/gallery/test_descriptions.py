@@ -9,7 +9,7 @@ import pytest
 
 from dinoseek.errors import GalleryError
 from dinoseek.gallery.base import WEB
-from dinoseek.gallery.descriptions import attributes
+from dinoseek.gallery.descriptions import Description, attributes
 from dinoseek.gallery.factory import open_gallery
 
 DIGEST = "d" * 64
@@ -89,9 +89,13 @@ def test_the_row_of_the_same_file_may_change_what_it_said(
         gallery.add([make_record("a", caption="old", metadata={"x": 1}, row=5)], unit_vectors(1))
         root = make_record("a").root
         with gallery.writing() as writer:
-            assert not writer.describe(root, b"a.jpg", "old", {"x": 1}, 5)
-            assert writer.describe(root, b"a.jpg", "new", {"y": 2}, 9)
-            assert not writer.describe(root, b"absent.jpg", "new", {}, 1)
+            same = Description(caption="old", metadata={"x": 1}, row=5)
+            news = Description(caption="new", metadata={"y": 2}, row=9)
+            assert not writer.is_news(root, b"a.jpg", same)
+            assert not writer.is_news(root, b"absent.jpg", news)
+            assert writer.is_news(root, b"a.jpg", news)
+            writer.describe(root, b"a.jpg", news)
+            writer.describe(root, b"absent.jpg", news)
         assert described(gallery) == ("new", {"y": 2})
 
 

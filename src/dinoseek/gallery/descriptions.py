@@ -3,43 +3,82 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from dinoseek.gallery.base import JSON
 
 
-def describe(
-    connection: sqlite3.Connection,
-    id: int,
-    caption: str | None,
-    metadata: Mapping[str, JSON],
-    row: int | None = None,
-    origin: bytes = b"",
-) -> bool:
-    """Gives an image its caption and metadata, if they are new to it; says whether they were.
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file, or the row of a list that names it, says of its image.
+
+    `origin` names that file; `row` is None for what comes from no list.
+    """
+
+    caption: str | None
+    metadata: Mapping[str, JSON]
+    row: int | None = None
+    origin: bytes = b""
+
+    def to_json(self) -> str:
+        """The description as text; its origin is not part of it."""
+        said = {"caption": self.caption, "metadata": dict(self.metadata), "row": self.row}
+        return json.dumps(said, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        """Undoes `to_json`; sqlite3.DatabaseError where the text is damaged."""
+        said = values_of(text)
+        caption, metadata, row = (said.get(name) for name in ("caption", "metadata", "row"))
+        if not (
+            isinstance(caption, str | None)
+            and isinstance(metadata, dict)
+            and isinstance(row, int | None)
+        ):
+            raise sqlite3.DatabaseError("unreadable description")
+        return cls(caption=caption, metadata=metadata, row=row)
+
+
+def changed(connection: sqlite3.Connection, id: int, said: Description) -> bool:
+    """Whether a description says anything new of an image; see `describe`."""
+    return _new_values(connection, id, said) is not None
+
+
+def describe(connection: sqlite3.Connection, id: int, said: Description) -> None:
+    """Gives an image its caption and metadata.
 
     What comes from no list counts where it is not empty. Of several rows of a list the lowest
     counts, and the row of the same file as before.
     """
-    query = "SELECT caption, metadata, described_row, described_by FROM images WHERE id = ?"
-    before, old, described_row, described_by = connection.execute(query, (id,)).fetchone()
-    if row is None:
-        caption, new = caption or before, as_text(metadata) if metadata else old
-        row, origin = described_row, described_by
-    elif described_row is None or row <= described_row or described_by == origin:
-        new = as_text(metadata)
-    else:
-        return False
-    if (before, old, described_row, described_by) == (caption, new, row, origin):
-        return False
+    values = _new_values(connection, id, said)
+    if values is None:
+        return
+    (old,) = connection.execute("SELECT metadata FROM images WHERE id = ?", (id,)).fetchone()
     connection.execute(
         "UPDATE images SET caption = ?, metadata = ?, described_row = ?, described_by = ?"
         " WHERE id = ?",
-        (caption, new, row, origin, id),
+        (*values, id),
     )
-    if new != old:
+    if values[1] != old:
         drop_attributes(connection, id, old)
-        put_attributes(connection, id, json.loads(new))
-    return True
+        put_attributes(connection, id, json.loads(values[1]))
+
+
+def _new_values(
+    connection: sqlite3.Connection, id: int, said: Description
+) -> tuple[str | None, str, int | None, bytes | None] | None:
+    """Caption, metadata, row and origin that an image gets; None if nothing changes."""
+    query = "SELECT caption, metadata, described_row, described_by FROM images WHERE id = ?"
+    before = connection.execute(query, (id,)).fetchone()
+    caption, metadata, row, origin = before
+    if said.row is None:
+        new = as_text(said.metadata) if said.metadata else metadata
+        values = (said.caption or caption, new, row, origin)
+    elif row is None or said.row <= row or said.origin == origin:
+        values = (said.caption, as_text(said.metadata), said.row, said.origin)
+    else:
+        return None
+    return None if values == before else values
 
 
 def as_text(metadata: Mapping[str, JSON]) -> str:

@@ -8,17 +8,19 @@ from operator import attrgetter
 from typing import Any
 
 from dinoseek.gallery.connection import typed
+from dinoseek.gallery.descriptions import Description
 from dinoseek.gallery.roots import shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a file of this size and time could not be embedded."""
+    """Why a file of this size and time could not be embedded, and what a list said of it."""
 
     size: int
     mtime_ns: int
     code: str
     reason: str
+    said: Description | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,19 @@ def put_failure(
 ) -> None:
     """Remembers why a file could not be embedded, in place of an older reason."""
     connection.execute(
-        "INSERT OR REPLACE INTO failures (space_id, root_id, path, size, mtime_ns, code, reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (space_id, root_id, path, *vars(failure).values()),
+        "INSERT OR REPLACE INTO failures"
+        " (space_id, root_id, path, size, mtime_ns, code, reason, said)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            space_id,
+            root_id,
+            path,
+            failure.size,
+            failure.mtime_ns,
+            failure.code,
+            failure.reason,
+            failure.said.to_json() if failure.said else None,
+        ),
     )
 
 
@@ -128,10 +140,13 @@ def drop_outdated_failures(
     )
 
 
-def failed(connection: sqlite3.Connection, space_id: int) -> Iterator[tuple[int, bytes]]:
-    """Root id and path of the files that could not be embedded in a space."""
-    query = "SELECT root_id, path FROM failures WHERE space_id = ? ORDER BY root_id, path"
-    yield from typed(connection.execute(query, (space_id,)), int, bytes)
+def failed(
+    connection: sqlite3.Connection, space_id: int
+) -> Iterator[tuple[int, bytes, Description | None]]:
+    """Root id and path of the files that could not be embedded in a space, and what was said."""
+    query = "SELECT root_id, path, said FROM failures WHERE space_id = ? ORDER BY root_id, path"
+    for root_id, path, said in typed(connection.execute(query, (space_id,)), int, bytes, _TEXT):
+        yield root_id, path, Description.from_json(said) if said else None
 
 
 def failures(

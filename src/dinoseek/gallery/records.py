@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.connection import select_in, typed
 from dinoseek.gallery.descriptions import (
+    Description,
     as_text,
     describe,
     drop_attributes,
@@ -23,7 +24,7 @@ def put_image(connection: sqlite3.Connection, record: Record, origin: bytes = b"
     found = connection.execute("SELECT id FROM images WHERE digest = ?", (record.digest,))
     if row := found.fetchone():
         id = int(row[0])
-        describe(connection, id, record.caption, record.metadata, record.row, origin)
+        describe(connection, id, description(record, origin))
         if record.look:
             query = "UPDATE images SET look = ? WHERE id = ? AND look IS NULL"
             connection.execute(query, (record.look, id))
@@ -33,6 +34,13 @@ def put_image(connection: sqlite3.Connection, record: Record, origin: bytes = b"
         query = "INSERT OR IGNORE INTO thumbnails (image_id, jpeg) VALUES (?, ?)"
         connection.execute(query, (id, record.thumbnail))
     return id
+
+
+def description(record: Record, origin: bytes) -> Description:
+    """What a record says of its image."""
+    return Description(
+        caption=record.caption, metadata=record.metadata, row=record.row, origin=origin
+    )
 
 
 def _insert(connection: sqlite3.Connection, record: Record, origin: bytes) -> int:

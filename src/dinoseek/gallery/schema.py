@@ -101,6 +101,8 @@ ALTER TABLE images ADD COLUMN look BLOB;
 -- of the file whose row in a list gave caption and metadata: root id and path; and the row
 ALTER TABLE images ADD COLUMN described_by BLOB;
 ALTER TABLE images ADD COLUMN described_row INTEGER;
+-- JSON: caption, metadata and row that a list gave
+ALTER TABLE failures ADD COLUMN said TEXT;
 -- JSON: the scores of random pairs
 ALTER TABLE spaces ADD COLUMN background TEXT;
 CREATE INDEX images_by_width ON images (width);

@@ -1,8 +1,9 @@
 """Everything that changes a gallery, for the process that holds the right to write."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -10,9 +11,9 @@ from numpy.typing import ArrayLike
 from dinoseek.embedder import Fingerprint
 from dinoseek.errors import UsageError
 from dinoseek.gallery import ledger, records, roots, spaces
-from dinoseek.gallery.base import JSON, Record
+from dinoseek.gallery.base import Record
 from dinoseek.gallery.connection import transaction
-from dinoseek.gallery.descriptions import describe
+from dinoseek.gallery.descriptions import Description, changed, describe
 from dinoseek.gallery.ledger import Failure, FileState
 from dinoseek.gallery.places import files_of
 
@@ -30,6 +31,7 @@ class Writer:
         self._folder = folder
         self._fingerprint = fingerprint
         self._root_ids: dict[str, int] = {}
+        self._offers = False
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -60,25 +62,35 @@ class Writer:
             id = records.ids_of(self._connection, [digest])[digest]
             self._put_file(root, path, id, size, mtime_ns)
 
-    def describe(
-        self,
-        root: str,
-        path: bytes,
-        caption: str | None,
-        metadata: Mapping[str, JSON],
-        row: int | None,
-    ) -> bool:
-        """Gives the image of a file the caption and metadata of a list's row.
-
-        Returns whether that was anything new; see `Record` for which row counts.
-        """
+    def describe(self, root: str, path: bytes, said: Description) -> None:
+        """Gives the image of a file the caption and metadata of a list's row."""
         with self.batch():
-            key = (self._root_id(root), path)
-            id = records.id_of_file(self._connection, *key)
-            if id is None:
-                return False
-            origin = self._origin(root, path)
-            return describe(self._connection, id, caption, metadata, row, origin)
+            id = self._image_of(root, path)
+            if id is not None:
+                describe(self._connection, id, self._signed(root, path, said))
+
+    def is_news(self, root: str, path: bytes, said: Description) -> bool:
+        """Whether a list's row says anything new of the image that a file holds."""
+        id = self._image_of(root, path)
+        return id is not None and changed(self._connection, id, self._signed(root, path, said))
+
+    def _signed(self, root: str, path: bytes, said: Description) -> Description:
+        return replace(said, origin=self._origin(root, path))
+
+    def _image_of(self, root: str, path: bytes) -> int | None:
+        return records.id_of_file(self._connection, self._root_id(root), path)
+
+    def offer(self, root: str, path: bytes) -> bool:
+        """Whether a file is met for the first time since this writer was made."""
+        if not self._offers:
+            # on the disk rather than in memory: lists have tens of millions of rows
+            self._connection.execute("DROP TABLE IF EXISTS temp.offers")
+            self._connection.execute(
+                "CREATE TEMP TABLE offers (file BLOB PRIMARY KEY) WITHOUT ROWID"
+            )
+            self._offers = True
+        query = "INSERT OR IGNORE INTO temp.offers VALUES (?)"
+        return self._connection.execute(query, (self._origin(root, path),)).rowcount == 1
 
     def _origin(self, root: str, path: bytes) -> bytes:
         return b"%d/%s" % (self._root_id(root), path)
@@ -122,6 +134,13 @@ class Writer:
         with self.batch():
             return roots.place(self._connection, self._folder, folder, whole=whole)
 
+    def root_of(self, file: bytes) -> tuple[str, bytes]:
+        """The root that an absolute path belongs to, and the path inside it.
+
+        Where no root is around it, that of the whole file system.
+        """
+        return roots.root_of(self._connection, self._folder, file)
+
     def relocate(self, old: str | Path, new: str | Path) -> None:
         """Makes the root at `old` the one at `new`."""
         self._root_ids.clear()
@@ -139,11 +158,11 @@ class Writer:
         """What is known of one file."""
         return ledger.state_of(self._connection, self._space_id(), self._root_id(root), path)
 
-    def failed(self) -> list[tuple[str, bytes]]:
-        """Root and path of each file that could not be embedded."""
+    def failed(self) -> list[tuple[str, bytes, Description | None]]:
+        """Root and path of each file that could not be embedded, and what a list said of it."""
         where = roots.located(self._connection, self._folder)
         found = ledger.failed(self._connection, self._space_id())
-        return [(roots.name_of(where, root), path) for root, path in found]
+        return [(roots.name_of(where, root), path, said) for root, path, said in found]
 
     def known(self, digest: str) -> bool:
         """Whether the image of this digest has a vector in the space."""
