@@ -31,6 +31,7 @@ class Writer:
         self._folder = folder
         self._fingerprint = fingerprint
         self._root_ids: dict[str, int] = {}
+        self._space: int | None = None
         self._offers = False
 
     @contextmanager
@@ -40,7 +41,8 @@ class Writer:
             with transaction(self._connection):
                 yield
         except BaseException:
-            self._root_ids.clear()  # one may have been made in this block
+            self._root_ids.clear()  # they may have been made in this block
+            self._space = None
             raise
 
     def add(self, new: Sequence[Record], vectors: ArrayLike) -> list[int]:
@@ -179,7 +181,9 @@ class Writer:
         return self._root_ids[root]
 
     def _space_id(self) -> int:
-        return spaces.make_space(self._connection, self._required())
+        if self._space is None:
+            self._space = spaces.make_space(self._connection, self._required())
+        return self._space
 
     def _required(self) -> Fingerprint:
         if self._fingerprint is None:
