@@ -10,10 +10,13 @@ from PIL import Image
 
 from dinoseek.embedder import Embedder, load_embedder
 from dinoseek.errors import DinoseekError, GalleryError, ImageError, UsageError
+from dinoseek.gallery.base import WEB, Record
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
+from dinoseek.images.region import Region
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
+from dinoseek.queries import Mix, Part
 from dinoseek.search import search, search_many
 from dinoseek.vit.blas import one_thread
 
@@ -262,3 +265,122 @@ def test_queries_are_streamed(gallery, photos):
 
 def test_no_queries_give_no_answers(gallery):
     assert list(search_many(gallery, [])) == []
+
+
+@pytest.fixture
+def crop(photos, tmp_path) -> Path:
+    """The left half of photo 04, as a picture of its own."""
+    with Image.open(photos / "04.png") as image:
+        image.crop((0, 0, 10, 20)).save(tmp_path / "crop.png")
+    return tmp_path / "crop.png"
+
+
+def test_a_region_of_a_picture_is_searched_as_if_it_were_the_picture(gallery, photos, crop):
+    expected = scores(search(gallery, crop, COUNT))
+    assert expected != scores(search(gallery, photos / "04.png", COUNT))
+
+    id = search(gallery, photos / "04.png", 1)[0].id
+    with Image.open(photos / "04.png") as image:
+        for query in (photos / "04.png", (photos / "04.png").read_bytes(), image, id):
+            for region in (Region(0, 0, 10, 20), Region(0, 0, 50, 100, percent=True)):
+                for asked in (query, Part(query, region=region), Mix([query])):
+                    assert scores(search(gallery, asked, COUNT, region=region)) == expected
+
+
+def scores(hits):
+    return [(hit.id, hit.score) for hit in hits]
+
+
+def test_a_region_is_cut_after_the_picture_was_turned(gallery, photos, crop, tmp_path):
+    with Image.open(photos / "04.png") as image:
+        turned = image.rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 270 degrees, counter-clockwise
+    turned.save(tmp_path / "turned.png", exif=exif)
+
+    hits = search(gallery, tmp_path / "turned.png", COUNT, region=Region(0, 0, 10, 20))
+
+    assert scores(hits) == scores(search(gallery, crop, COUNT))
+
+
+def test_the_region_of_an_image_still_leaves_that_image_out(gallery, photos):
+    id = search(gallery, photos / "04.png", 1)[0].id
+    for query in (photos / "04.png", id):
+        hits = search(gallery, query, COUNT, region=Region(0, 0, 10, 20), exclude_self=True)
+        assert id not in [hit.id for hit in hits]
+        assert len(hits) == COUNT - 1
+
+
+def test_a_region_outside_the_picture_is_one_error_and_stops_no_other(gallery, photos):
+    queries = [Part(photos / "04.png", region=Region(0, 0, 21, 1)), photos / "05.png"]
+
+    error, hits = [answer for _, answer in search_many(gallery, queries, 1)]
+
+    assert error.code == "search.region"
+    assert "20 x 20" in str(error)
+    assert names(hits) == ["05.png"]
+
+
+def test_the_region_of_an_unknown_id_or_of_a_vector_says_why(gallery, vectors):
+    region = Region(0, 0, 1, 1)
+    with pytest.raises(UsageError, match="4711"):
+        search(gallery, 4711, region=region)
+    answers = search_many(gallery, [4711, vectors[0], 1], region=region)
+    codes = [answer.code for _, answer in answers if isinstance(answer, DinoseekError)]
+    assert codes == ["id.unknown", "search.region"]
+
+
+@pytest.mark.parametrize("root", [WEB, "archive"])
+def test_the_region_of_an_image_without_a_file_says_why(embedder, tmp_path, vectors, root):
+    archive = tmp_path / "shard.tar"
+    archive.write_bytes(b"")
+    record = Record(
+        path=b"https://example.org/a.jpg",
+        root=root if root == WEB else str(archive),
+        digest="0" * 64,
+        width=20,
+        height=20,
+        bytes=9,
+        mtime_ns=0,
+        format="PNG",
+    )
+    with open_gallery(tmp_path / "g.dino", embedder) as gallery:
+        gallery.add([record], vectors[:1])
+        assert len(search(gallery, 1)) == 1
+        with pytest.raises(UsageError) as caught:
+            search(gallery, 1, region=Region(0, 0, 1, 1))
+    assert caught.value.code == "search.no_file"
+
+
+def test_pictures_ids_and_vectors_make_one_query(gallery, photos, vectors):
+    id = search(gallery, photos / "10.png", 1)[0].id
+    total = vectors[4] + 2 * vectors[10] - 0.5 * vectors[20]
+    cosines = vectors @ (total / np.linalg.norm(total))
+    mix = Mix([photos / "04.png", Part(id, weight=2)], [Part(vectors[20], weight=0.5)])
+
+    hits = search(gallery, mix, 5)
+
+    assert names(hits) == [f"{j:02}.png" for j in np.argsort(-cosines)[:5]]
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(-cosines)[:5] * -1, atol=2e-3)
+    assert hits[0].query == f"{photos / '04.png'} + 2:{id} - 0.5:vector"
+
+
+def test_a_picture_less_itself_is_refused(gallery, photos):
+    id = search(gallery, photos / "04.png", 1)[0].id
+    with pytest.raises(UsageError) as caught:
+        search(gallery, Mix([photos / "04.png"], [id]))
+    assert caught.value.code == "search.vanished"
+
+
+def test_a_mix_fails_by_its_first_bad_part(gallery, photos, tmp_path):
+    mix = Mix([photos / "04.png", tmp_path / "gone.png"])
+    answers = [answer for _, answer in search_many(gallery, [mix, photos / "05.png"], 1)]
+    assert answers[0].code == "path.vanished"
+    assert names(answers[1]) == ["05.png"]
+
+
+def test_a_mix_of_vectors_of_an_empty_gallery_has_no_hits(tmp_path, embedder):
+    with open_gallery(tmp_path / "g.dino", embedder) as gallery:
+        assert search(gallery, Mix([np.ones(3), np.array([1.0, 0, 0])])) == []
+        with pytest.raises(UsageError):
+            search(gallery, Mix([np.ones(3), np.ones(4)]))

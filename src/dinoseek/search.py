@@ -1,70 +1,31 @@
-"""Queries: an image, a vector or an image of the gallery itself, answered by the nearest images.
+"""Search: the images of a gallery that look most like a query, for one query or for many."""
 
-An image is always embedded by the gallery's own embedder, so query and gallery cannot be embedded
-differently.
-"""
-
-import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image
-
+from dinoseek.collapse import COLLAPSE_SCORE
 from dinoseek.embedder import BATCH_SIZE, Embedder
-from dinoseek.errors import DinoseekError, UsageError, printable
-from dinoseek.gallery.base import Hit
+from dinoseek.errors import DinoseekError, UsageError
+from dinoseek.gallery import filters
+from dinoseek.gallery.base import WEB, Hit
+from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.ahead import ahead
-from dinoseek.images.decode import decode, load_image
-from dinoseek.images.read import read_bytes
+from dinoseek.images.region import Region
+from dinoseek.queries import Asked, Query, Source, read, sources_of
+from dinoseek.ranking import Posed, Wanted, background_of, hits_of, pose
 from dinoseek.vit.ops import Array
 
-Query: TypeAlias = str | Path | bytes | Image.Image | NDArray[Any] | int
+__all__ = ["Query", "search", "search_many"]
+
+MinScore: TypeAlias = float | Literal["auto"] | None
+Answer: TypeAlias = list[Hit] | DinoseekError
 
 _DECODERS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What is asked for; see `search`."""
-
-    k: int = 10
-    min_score: float | None = None
-    exclude_self: bool = False
-    l2: bool = False
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise UsageError("search.k", f"k = {self.k}", "ask for at least one hit")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A query that was read: its image (H, W, 3), prepared; or its vector; or its id.
-
-    `digest` is that of its file, if it is one.
-    """
-
-    name: str
-    image: NDArray[np.uint8] | None = None
-    vector: NDArray[Any] | None = None
-    id: int | None = None
-    digest: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Posed:
-    """A query as the gallery is asked it: a vector (d,) of its space, and its own id there."""
-
-    name: str
-    vector: Array
-    id: int | None
 
 
 def search(
@@ -72,23 +33,41 @@ def search(
     query: Query,
     k: int = 10,
     *,
-    min_score: float | None = None,
+    min_score: MinScore = None,
+    where: Filter | str | None = None,
+    region: Region | None = None,
+    collapse: bool = False,
+    collapse_score: float = COLLAPSE_SCORE,
     exclude_self: bool = False,
     l2: bool = False,
 ) -> list[Hit]:
     """The k nearest images to a query, best first.
 
     The query is an image (a path, a file's bytes, or a Pillow image), a vector (d,) of the
-    gallery's space, or the id of an image in the gallery. Hits below `min_score` are left out; with
-    `exclude_self` also the image that the query is, byte for byte. With `l2` hits are ranked by
-    Euclidean distance of the unit vectors, which is then given; it is the same order.
+    gallery's space, the id of an image in the gallery, or several of these as a `Mix`. With
+    `region` only that part of each image counts.
+
+    Only images that `where` holds for are searched. Hits below `min_score` are left out; "auto" is
+    where the gallery's random pairs end. With `exclude_self` also the images that the query is,
+    byte for byte. With `collapse` a hit whose cosine with a better one is `collapse_score` or more
+    is only counted, as one of its copies. With `l2` hits are ranked by Euclidean distance of the
+    unit vectors, which is then given; it is the same order.
 
     Raises UsageError for a query that makes no sense, ImageError for one that cannot be read,
     GalleryError if the gallery has vectors of other models only.
     """
-    options = Options(k=k, min_score=min_score, exclude_self=exclude_self, l2=l2)
+    wanted = Wanted(
+        k=k,
+        min_score=_least(gallery, min_score),
+        where=_condition(where),
+        collapse=collapse,
+        collapse_score=collapse_score,
+        exclude_self=exclude_self,
+        l2=l2,
+    )
     gallery.check()
-    (answer,) = _answers(gallery, [_ask(query, gallery.embedder)], options)
+    sources = sources_of(query, region, partial(_file_of, gallery))
+    (answer,) = _answers(gallery, [read(query, sources, gallery.embedder)], wanted)
     if isinstance(answer, DinoseekError):
         raise answer
     return answer
@@ -99,140 +78,131 @@ def search_many(
     queries: Iterable[Query],
     k: int = 10,
     *,
-    min_score: float | None = None,
+    min_score: MinScore = None,
+    where: Filter | str | None = None,
+    region: Region | None = None,
+    collapse: bool = False,
+    collapse_score: float = COLLAPSE_SCORE,
     exclude_self: bool = False,
     l2: bool = False,
     batch_size: int = BATCH_SIZE,
-) -> Iterator[tuple[Query, list[Hit] | DinoseekError]]:
+) -> Iterator[tuple[Query, Answer]]:
     """Answers many queries, in their order: yields (query, its hits), or (query, its error).
 
     See `search` for what a query can be. One that cannot be read does not stop the others.
     """
-    options = Options(k=k, min_score=min_score, exclude_self=exclude_self, l2=l2)
+    wanted = Wanted(
+        k=k,
+        min_score=_least(gallery, min_score),
+        where=_condition(where),
+        collapse=collapse,
+        collapse_score=collapse_score,
+        exclude_self=exclude_self,
+        l2=l2,
+    )
     gallery.check()
-    ask = partial(_asked_or_error, embedder=gallery.embedder)
-    asked = ahead(ask, queries, workers=_DECODERS, depth=2 * batch_size)
-    return _in_batches(gallery, asked, options, batch_size)
+    return _in_batches(gallery, queries, region, wanted, batch_size)
+
+
+def _condition(where: Filter | str | None) -> Filter | None:
+    return filters.parse(where) if isinstance(where, str) else where
+
+
+def _least(gallery: SqliteGallery, min_score: MinScore) -> float | None:
+    """The least score as a number."""
+    if not isinstance(min_score, str):
+        return min_score
+    if min_score != "auto":
+        reason = 'the least score is a number, or "auto"'
+        raise UsageError("search.min_score", min_score, reason)
+    background = background_of(gallery)
+    if background is None:
+        reason = "it is not known yet how alike its random pairs are"
+        fix = "run dinoseek index again, or give the least score as a number"
+        raise UsageError("search.no_background", gallery.path, reason, fix=fix)
+    return background.cut_off()
 
 
 def _in_batches(
     gallery: SqliteGallery,
-    asked: Iterator[tuple[Query, _Asked | DinoseekError]],
-    options: Options,
+    queries: Iterable[Query],
+    region: Region | None,
+    wanted: Wanted,
     batch_size: int,
-) -> Iterator[tuple[Query, list[Hit] | DinoseekError]]:
+) -> Iterator[tuple[Query, Answer]]:
+    # located in this thread, since the gallery is its; read and prepared in others
+    located = ((query, _located(gallery, query, region)) for query in queries)
+    reading = partial(_read, embedder=gallery.embedder)
+    asked = ahead(reading, located, workers=_DECODERS, depth=2 * batch_size)
     while chunk := list(islice(asked, batch_size)):
-        queries, each = zip(*chunk, strict=True)
-        yield from zip(queries, _answers(gallery, each, options), strict=True)
+        answers = _answers(gallery, [each for _, each in chunk], wanted)
+        yield from zip((query for query, _ in chunk), answers, strict=True)
 
 
-def _asked_or_error(
-    query: Query, embedder: Embedder | None
-) -> tuple[Query, _Asked | DinoseekError]:
+def _located(
+    gallery: SqliteGallery, query: Query, region: Region | None
+) -> list[Source] | DinoseekError:
     try:
-        return query, _ask(query, embedder)
-    except DinoseekError as exc:
-        return query, exc
-
-
-def _ask(query: Query, embedder: Embedder | None) -> _Asked:
-    """Reads and prepares a query."""
-    if isinstance(query, int | np.integer):
-        return _Asked(name=str(query), id=int(query))
-    if isinstance(query, np.ndarray):
-        return _Asked(name="vector", vector=query)
-    name = printable(query) if isinstance(query, str | Path) else "image"
-    if embedder is None:
-        reason = "the gallery was opened without an embedder, so it cannot be asked with an image"
-        raise UsageError("search.no_embedder", name, reason)
-    if isinstance(query, Image.Image):
-        image = load_image(query, limits=embedder.limits, faithful=embedder.preset.faithful)
-        return _Asked(name=name, image=embedder.prepare(image))
-    data = query if isinstance(query, bytes) else read_bytes(query, embedder.limits)
-    faithful = embedder.preset.faithful
-    image = decode(data, subject=name, limits=embedder.limits, faithful=faithful)
-    digest = hashlib.sha256(data).hexdigest()
-    return _Asked(name=name, image=embedder.prepare(image), digest=digest)
-
-
-def _answers(
-    gallery: SqliteGallery, asked: Sequence[_Asked | DinoseekError], options: Options
-) -> list[list[Hit] | DinoseekError]:
-    """The hits of each query, or its error."""
-    vectors = _embedded(gallery.embedder, asked)
-    with gallery.reading():  # one version for all that follows
-        posed = [_pose(gallery, each, vectors.get(i)) for i, each in enumerate(asked)]
-        good = [each for each in posed if isinstance(each, _Posed)]
-        hits = iter(_found(gallery, good, options))
-        return [next(hits) if isinstance(each, _Posed) else each for each in posed]
-
-
-def _embedded(
-    embedder: Embedder | None, asked: Sequence[_Asked | DinoseekError]
-) -> dict[int, Array]:
-    """The vectors (d,) of the queries that are images, by their position."""
-    images = [
-        (position, each.image)
-        for position, each in enumerate(asked)
-        if isinstance(each, _Asked) and each.image is not None
-    ]
-    return dict(embedder.stream(images)) if embedder else {}
-
-
-def _pose(
-    gallery: SqliteGallery, asked: _Asked | DinoseekError, embedded: Array | None
-) -> _Posed | DinoseekError:
-    """The query as the gallery is asked it, or why it cannot be."""
-    if isinstance(asked, DinoseekError):
-        return asked
-    try:
-        if asked.id is not None:
-            (vector,) = gallery.vectors([asked.id])
-            return _Posed(name=asked.name, vector=vector, id=asked.id)
-        given = asked.vector if embedded is None else embedded
-        id = gallery.ids_of([asked.digest]).get(asked.digest) if asked.digest else None
-        return _Posed(name=asked.name, vector=_unit(given, gallery.dim), id=id)
+        return sources_of(query, region, partial(_file_of, gallery))
     except DinoseekError as exc:
         return exc
 
 
-def _unit(vector: ArrayLike | None, dim: int | None) -> Array:
-    """The vector (d,) in float32, of unit length; an empty gallery (`dim` None) takes any."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
-        row = np.asarray(vector, np.float32)
-        norm = np.linalg.norm(row)
-    if row.ndim != 1 or (dim and len(row) != dim):
-        raise UsageError("vector.dim", f"vector {row.shape}", f"expected ({dim or 'd'},)")
-    if not np.isfinite(norm) or norm == 0:
-        raise UsageError("vector.invalid", "vector", "it is zero, or not finite")
-    return row / norm
+def _file_of(gallery: SqliteGallery, id: int) -> Path:
+    (record,) = gallery.get([id])
+    if record.root == WEB or Path(record.root).is_file():  # an archive
+        reason = "it has no file of its own that a region could be cut from"
+        raise UsageError("search.no_file", f"id {id}", reason)
+    return Path(record.root, os.fsdecode(record.path))
 
 
-def _found(gallery: SqliteGallery, posed: Sequence[_Posed], options: Options) -> list[list[Hit]]:
-    if not posed or gallery.dim is None:
-        return [[] for _ in posed]
-    queries = np.stack([each.vector for each in posed])  # q x (d,) -> (q, d)
-    hits = gallery.search(queries, options.k + options.exclude_self)
-    return [_finished(gallery, *each, options) for each in zip(posed, hits, strict=True)]
+def _read(
+    located: tuple[Query, list[Source] | DinoseekError], embedder: Embedder | None
+) -> tuple[Query, Asked | DinoseekError]:
+    query, sources = located
+    if isinstance(sources, DinoseekError):
+        return query, sources
+    try:
+        return query, read(query, sources, embedder)
+    except DinoseekError as exc:
+        return query, exc
 
 
-def _finished(
-    gallery: SqliteGallery, posed: _Posed, hits: list[Hit], options: Options
-) -> list[Hit]:
-    """The hits as they were asked for: without the query itself, measured, cut off, numbered."""
-    if options.exclude_self:
-        hits = [hit for hit in hits if hit.id != posed.id]
-    if options.l2:
-        hits = _by_distance(posed.vector, hits, gallery.vectors(hit.id for hit in hits))
-    if options.min_score is not None:
-        hits = [hit for hit in hits if hit.score >= options.min_score]
-    return [
-        replace(hit, query=posed.name, rank=rank) for rank, hit in enumerate(hits[: options.k], 1)
+def _answers(
+    gallery: SqliteGallery, asked: Sequence[Asked | DinoseekError], wanted: Wanted
+) -> list[Answer]:
+    """The hits of each query, or its error."""
+    embedded = _embedded(gallery.embedder, asked)
+    with gallery.reading():  # one version for all that follows
+        posed = [_posed(gallery, each, embedded.get(i, {})) for i, each in enumerate(asked)]
+        good = [each for each in posed if isinstance(each, Posed)]
+        hits = iter(hits_of(gallery, good, wanted))
+        return [next(hits) if isinstance(each, Posed) else each for each in posed]
+
+
+def _embedded(
+    embedder: Embedder | None, asked: Sequence[Asked | DinoseekError]
+) -> dict[int, dict[int, Array]]:
+    """The vectors (d,) of the images in queries, by the query's position and theirs in it."""
+    images = [
+        ((i, j), operand.image)
+        for i, each in enumerate(asked)
+        if isinstance(each, Asked)
+        for j, operand in enumerate(each.operands)
+        if operand.image is not None
     ]
+    found: dict[int, dict[int, Array]] = {}
+    for (i, j), vector in embedder.stream(images) if embedder else ():
+        found.setdefault(i, {})[j] = vector
+    return found
 
 
-def _by_distance(query: Array, hits: list[Hit], vectors: Array) -> list[Hit]:
-    """Hits by Euclidean distance of their vectors (k, d) from the query (d,)."""
-    distances = np.linalg.norm(vectors - query, axis=1)  # (k, d) -> (k,)
-    order = np.argsort(distances, kind="stable")
-    return [replace(hits[i], distance=float(distances[i])) for i in order]
+def _posed(
+    gallery: SqliteGallery, asked: Asked | DinoseekError, embedded: dict[int, Array]
+) -> Posed | DinoseekError:
+    if isinstance(asked, DinoseekError):
+        return asked
+    try:
+        return pose(gallery, asked, embedded)
+    except DinoseekError as exc:
+        return exc

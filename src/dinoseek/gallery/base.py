@@ -65,15 +65,19 @@ class Hit:
     distance: float | None = None
     copies: int = 0
 
-    def as_dict(self) -> dict[str, str | int | float | None]:
-        """The hit for `--json`: query, rank, id, path, score, caption; distance if it is set."""
-        row: dict[str, str | int | float | None] = {
+    def as_dict(self) -> dict[str, JSON]:
+        """The hit for `--json`: everything but `file`, which is `path`; distance if it is set."""
+        row: dict[str, JSON] = {
             "query": self.query,
             "rank": self.rank,
             "id": self.id,
             "path": self.path,
             "score": round(self.score, 6),  # float32 has no more to say
             "caption": self.caption,
+            "percentile": None if self.percentile is None else round(self.percentile, 3),
+            "url": self.url,
+            "copies": self.copies,
+            "metadata": dict(self.metadata),
         }
         return row if self.distance is None else {**row, "distance": round(self.distance, 6)}
 
