@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),
     "convert": ("dinoseek.cli.convert", "Write weights as safetensors or npz."),
+    "config": ("dinoseek.cli.config", "Show the settings, and where they come from."),
     "doctor": ("dinoseek.cli.doctor", "Check this machine and say what to do."),
     "demo": ("dinoseek.cli.demo", "Try a search on a small gallery."),
 }

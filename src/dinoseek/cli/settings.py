@@ -40,6 +40,9 @@ SETTINGS: Mapping[str, Setting] = {
     "batch_size": Setting(kind=int, minimum=1, maximum=4096),
     "max_megapixels": Setting(kind=float, minimum=0.01, maximum=10_000),
     "max_megabytes": Setting(kind=float, minimum=0.001, maximum=100_000),
+    "workers": Setting(kind=int, minimum=1, maximum=256),
+    "per_host": Setting(kind=int, minimum=1, maximum=256),
+    "timeout": Setting(kind=float, minimum=0.1, maximum=3600),
     "k": Setting(kind=int, minimum=1, maximum=1_000_000),
 }
 
