@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -14,6 +13,7 @@ import click
 from dinoseek.cli import failure
 from dinoseek.cli.interrupts import Stopped, stop_on_signals
 from dinoseek.cli.settings import FILE_NAME, load_settings
+from dinoseek.cli.streams import speak_plainly
 from dinoseek.errors import UsageError
 from dinoseek.vit.blas import prefer_fast_kernels
 
@@ -38,7 +38,7 @@ def main() -> NoReturn:
     """The entry point: runs the command line of this process and exits."""
     keep = os.environ.get("DINOSEEK_BLAS_KERNELS") == "keep"
     prefer_fast_kernels(keep=keep)  # before anything imports NumPy; later is too late
-    _speak_plainly()
+    speak_plainly()
     stop_on_signals()
     sys.exit(run(sys.argv[1:]))
 
@@ -155,15 +155,6 @@ def _refuse_repeats(command: click.Command, ctx: click.Context, args: list[str])
         if param.opts[-1] in seen:
             raise UsageError("usage.repeated", param.opts[-1], "is given twice", fix="give it once")
         seen.add(param.opts[-1])
-
-
-def _speak_plainly() -> None:
-    """Sets up the streams: UTF-8 whatever the locale says, warnings and log lines without noise."""
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if hasattr(stream, "reconfigure") and not stream.isatty():
-            stream.reconfigure(encoding="utf-8", errors=errors)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)
 
 
 def _close_stdout() -> None:
