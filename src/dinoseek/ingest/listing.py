@@ -12,6 +12,7 @@ from dinoseek.errors import UsageError
 from dinoseek.ingest.json_rows import json_rows
 from dinoseek.ingest.lines import MAX_CELL, EncodingErrors, Lines
 from dinoseek.ingest.rows import BadRow, Columns, Row
+from dinoseek.ingest.streams import unreadable
 
 _BLOCK = 65_536
 _ADDRESS = re.compile(rb"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -85,7 +86,10 @@ def _start(stream: BinaryIO) -> bytes:
 def _read(stream: BinaryIO) -> bytes:
     """What has arrived, but not nothing before the end."""
     read: Any = getattr(stream, "read1", stream.read)
-    return bytes(read(_BLOCK))
+    try:
+        return bytes(read(_BLOCK) or b"")
+    except OSError as exc:  # a folder, say
+        raise unreadable(getattr(stream, "name", "-"), exc) from exc
 
 
 def _is_object(start: bytes) -> bool:

@@ -93,7 +93,9 @@ class Layout:
             }
         except RowError as fault:
             return fault.row(number)
-        return Row(number=number, url=url, path=path, caption=_caption(caption), metadata=metadata)
+        return Row(
+            number=number, url=url, path=path, caption=caption_of(caption), metadata=metadata
+        )
 
     def _place(self, values: Mapping[str, object]) -> tuple[str | None, str | None]:
         """The address or the path; where there are both, the path."""
@@ -199,7 +201,7 @@ def _checked_path(path: str) -> str:
     return path
 
 
-def _caption(value: object) -> str | None:
+def caption_of(value: object) -> str | None:
     """The caption as it stands; of several the first. A number is one too."""
     if isinstance(value, list):
         value = next((each for each in value if isinstance(each, str) and each), None)
