@@ -138,7 +138,12 @@ class Embedder:
 
     def open(self, source: ImageSource) -> Prepared:
         """Reads an image and prepares it."""
-        image = load_image(source, limits=self.limits, faithful=self.preset.faithful)
+        image = load_image(
+            source,
+            limits=self.limits,
+            faithful=self.preset.faithful,
+            least_side=self.preset.least_side,
+        )
         return self.prepare(image)
 
 
@@ -149,6 +154,7 @@ def load_embedder(
     preprocess: str | None = None,
     pooling: str = "cls",
     pos_flavour: PosFlavour | None = None,
+    fast_decode: bool = False,
     threads: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     models_dir: Path | None = None,
@@ -157,14 +163,17 @@ def load_embedder(
     """Makes an Embedder of a known model, a weights file, a training run, or "color-histogram".
 
     `preprocess` names a preset (images/preprocess.py), by default "official"; `pos_flavour`
-    overrides how position embeddings are fitted. `cache_dir` keeps digests of weights from one
+    overrides how position embeddings are fitted; with `fast_decode` large JPEGs are read at a
+    smaller scale, as its preset's name then says. `cache_dir` keeps digests of weights from one
     process to the next. Raises UsageError for an unknown name, MachineError for weights that are
     not there, WeightsError for unusable ones.
     """
     check_engine(engine)
+    usual = "squash" if str(model) == COLOR_HISTOGRAM else "official"
+    preset = find_preset(preprocess or usual)
+    preset = preset.with_fast() if fast_decode else preset
     if str(model) == COLOR_HISTOGRAM:
-        return _color_histogram_embedder(preprocess or "squash", limits)
-    preset = find_preset(preprocess or "official")
+        return _color_histogram_embedder(preset, limits)
     find_pooling(pooling)  # a wrong name is told before anything is loaded
     path = resolve(model, models_dir)
     params, config = load_params(path)
@@ -199,9 +208,8 @@ def _features(encoder: Encoder, pooling: str) -> Callable[[Sequence[Prepared]], 
     return lambda prepared: pool(encoder(to_pixels(prepared)))
 
 
-def _color_histogram_embedder(preprocess: str, limits: Limits) -> Embedder:
+def _color_histogram_embedder(preset: Preset, limits: Limits) -> Embedder:
     """The built-in baseline: no weights; knows colours and where they are, not what they show."""
-    preset = find_preset(preprocess)
     features = _histograms
     fingerprint = Fingerprint(
         model=COLOR_HISTOGRAM,

@@ -18,6 +18,9 @@ TURNS = {
 }
 
 
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that exchange width and height
+
+
 def upright(image: Image.Image, exif: bytes | None) -> Image.Image:
     """Turns `image` as its EXIF block says."""
     turn = TURNS.get(orientation(exif)) if exif else None

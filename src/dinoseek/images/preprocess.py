@@ -36,7 +36,10 @@ STD = (0.229, 0.224, 0.225)
 
 _DEFAULT_SIZE = 224
 _MAX_SIZE = GRID * PATCH
-_NAME = re.compile(r"(?P<base>.+?)(@(?P<size>[0-9]{1,9}))?(?P<faithful>-faithful)?")
+_NAME = re.compile(
+    r"(?P<base>.+?)(@(?P<size>[0-9]{1,9}))?"
+    r"(?P<faithful>-faithful)?(?P<fast>-fast)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Preset:
       squash       it becomes `size` x `size`, whatever the ratio
     `rounding` is that of the crop's margin or of the multiples of 14. With `thumbnail` a larger
     picture is first shrunk into `size` x `size` by the Lanczos filter. `faithful` is for `decode`.
+    With `fast` large JPEGs are read at a smaller scale, at least twice as large as is needed.
     """
 
     base: str
@@ -59,6 +63,7 @@ class Preset:
     rounding: Rounding = "floor"
     thumbnail: bool = False
     faithful: bool = False
+    fast: bool = False
 
     def __post_init__(self) -> None:
         if not PATCH <= self.size <= _MAX_SIZE or self.size % PATCH:
@@ -68,7 +73,18 @@ class Preset:
     def name(self) -> str:
         """What `find_preset` takes: "official", "short-side@448", "official@518-faithful"."""
         size = "" if self.size == _DEFAULT_SIZE else f"@{self.size}"
-        return self.base + size + ("-faithful" if self.faithful else "")
+        return self.base + size + "-faithful" * self.faithful + "-fast" * self.fast
+
+    @property
+    def least_side(self) -> int | None:
+        """For `decode`: how short the short side of a JPEG may get; None: read it in full."""
+        if not self.fast:
+            return None
+        return 2 * (self._short_side if self.layout == "resize-crop" else self.size)
+
+    @property
+    def _short_side(self) -> int:
+        return round(self.size * 256 / 224)
 
     def at_size(self, size: int) -> "Preset":
         """The same way to another resolution, `size` pixels, a multiple of 14 up to 518."""
@@ -77,6 +93,16 @@ class Preset:
     def with_faithful(self) -> "Preset":
         """The same way after Facebook's decoder; see `dinoseek.images.decode.decode`."""
         return dataclasses.replace(self, faithful=True)
+
+    def with_fast(self) -> "Preset":
+        """The same way from large JPEGs read at a smaller scale: quicker, and a little different.
+
+        UsageError preprocess.fast for a preset that needs every pixel.
+        """
+        if self.faithful or self.layout == "crop":
+            reason = "it needs the pictures at their full size, so they cannot be read faster"
+            raise UsageError("preprocess.fast", self.name, reason, fix="leave -fast out")
+        return dataclasses.replace(self, fast=True)
 
     def apply(self, image: Image.Image) -> Bytes:
         """Turns an RGB `image` into bytes (H, W, 3), H and W multiples of 14.
@@ -103,8 +129,7 @@ class Preset:
 
     def _resized_to_crop(self, image: Image.Image) -> Image.Image:
         check_aspect(*image.size)
-        short = round(self.size * 256 / 224)
-        return image.resize(short_side_size(*image.size, short), self.resample)
+        return image.resize(short_side_size(*image.size, self._short_side), self.resample)
 
     def _cropped(self, image: Image.Image) -> Image.Image:
         return image.crop(centre_box(*image.size, self.size, self.rounding))
@@ -140,7 +165,10 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset called NAME, NAME@SIZE or NAME@SIZE-faithful; UsageError names those there are."""
+    """The preset called NAME, NAME@SIZE, and either with -faithful or -fast at its end.
+
+    UsageError names those there are.
+    """
     parts = _NAME.fullmatch(name)
     preset = PRESETS.get(parts["base"]) if parts else None
     if parts is None or preset is None:
@@ -153,7 +181,8 @@ def find_preset(name: str) -> Preset:
         reason = f"the size must be a multiple of {PATCH} up to {_MAX_SIZE}"
         raise UsageError("preprocess.size", name, reason, fix=f"the nearest is {near}")
     preset = preset.at_size(size)
-    return preset.with_faithful() if parts["faithful"] else preset
+    preset = preset.with_faithful() if parts["faithful"] else preset
+    return preset.with_fast() if parts["fast"] else preset
 
 
 def _hint(name: str) -> str:

@@ -1,0 +1,130 @@
+"""A process that decodes pictures for its parent, and may be killed at any moment.
+
+Run as `python -m dinoseek.images.decoder` by `dinoseek.images.pool`. It reads a job, then pictures,
+and answers each; it ends when its parent does.
+"""
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dinoseek.errors import ImageError
+from dinoseek.images.decode import decode_sized
+from dinoseek.images.limits import Limits
+from dinoseek.images.messages import receive, send
+from dinoseek.images.perceptual_hash import look
+from dinoseek.images.preprocess import Preset, find_preset
+from dinoseek.images.thumbnail import thumbnail_jpeg
+
+_OUT_OF_MEMORY = "image.decode_oom"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a decoder is to do with each picture, and with how much of the machine.
+
+    `memory` is in bytes, beyond what the process has before the first picture; `cpu_seconds` is for
+    one picture. Where the system has no such limits they do not hold.
+    """
+
+    preset: str
+    limits: Limits
+    thumbnail: bool = False
+    memory: int = 1_500_000_000
+    cpu_seconds: float = 10.0
+
+    def header(self) -> dict[str, Any]:
+        """The job as a message."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, header: dict[str, Any]) -> "Job":
+        """The job that a message says."""
+        limits = Limits(**{**header["limits"], "formats": tuple(header["limits"]["formats"])})
+        values = {field.name: header[field.name] for field in fields(cls)}
+        return cls(**{**values, "limits": limits})
+
+
+def main() -> None:
+    """Answers pictures until there are no more."""
+    source, target = _own_streams()
+    with suppress(EOFError, OSError):  # the parent is gone, or has closed the pipe
+        header, _ = receive(source)
+        job = Job.of(header)
+        preset = find_preset(job.preset)
+        _limit_memory(job.memory)
+        send(target, {"ready": True})
+        while True:
+            header, (data,) = receive(source)
+            _limit_time(job.cpu_seconds)
+            answer, parts = _answer(data, header["subject"], job, preset)
+            _limit_time(0)
+            send(target, answer, parts)
+
+
+def _own_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes to the parent, where no library that prints something can reach them."""
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    return source, target
+
+
+def _answer(
+    data: bytes, subject: str, job: Job, preset: Preset
+) -> tuple[dict[str, Any], list[bytes | memoryview]]:
+    try:
+        return _decoded(data, subject, job, preset)
+    except ImageError as exc:
+        return {"error": exc.as_dict()}, []
+    except MemoryError:
+        reason = "decoding it takes more memory than is allowed"
+        return {"error": ImageError(_OUT_OF_MEMORY, subject, reason).as_dict()}, []
+
+
+def _decoded(
+    data: bytes, subject: str, job: Job, preset: Preset
+) -> tuple[dict[str, Any], list[bytes | memoryview]]:
+    image, (width, height) = decode_sized(
+        data,
+        subject=subject,
+        limits=job.limits,
+        faithful=preset.faithful,
+        least_side=preset.least_side,
+    )
+    prepared = np.ascontiguousarray(preset.apply(image))
+    small = thumbnail_jpeg(image) if job.thumbnail else b""
+    header = {
+        "shape": prepared.shape,
+        "width": width,
+        "height": height,
+        "format": image.format or "",
+    }
+    return header, [prepared.reshape(-1).data, look(image), small]
+
+
+def _limit_memory(more: int) -> None:
+    """Keeps the process from taking `more` bytes than it has now, on Linux and its like."""
+    with suppress(ImportError, OSError, ValueError, IndexError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115, PTH123
+        limit = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_time(cpu_seconds: float) -> None:
+    """Has the system end the process after so much computing; 0: not any more."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
+
+if __name__ == "__main__":
+    main()

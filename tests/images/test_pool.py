@@ -1,0 +1,237 @@
+"""Pictures that crash, stall or bloat their decoder, and what is left of the others."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dinoseek.errors import ImageError, MachineError
+from dinoseek.images.ahead import ahead
+from dinoseek.images.decode import decode
+from dinoseek.images.limits import Limits
+from dinoseek.images.perceptual_hash import look
+from dinoseek.images.pool import DecoderPool
+from dinoseek.images.preprocess import find_preset
+
+PRESET = find_preset("squash@28")
+BAD = (sys.executable, str(Path(__file__).with_name("bad_decoder.py")))
+
+
+def picture(seed=0, size=(40, 30), form="PNG", **options):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def bad_pool():
+    """A pool of one process that misbehaves where it is told to."""
+    with DecoderPool(
+        PRESET, workers=1, seconds=1.0, cpu_seconds=0.5, memory=200_000_000, program=BAD
+    ) as pool:
+        yield pool
+
+
+def refused(pool, data):
+    with pytest.raises(ImageError) as caught:
+        pool.decode(data, "a picture")
+    assert caught.value.subject == "a picture"
+    return caught.value.code
+
+
+def children():
+    """The processes of this one, by /proc: also those that ended and were not waited for."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_picture_comes_back_as_it_would_be_decoded_here():
+    data = picture(size=(400, 300))
+    with DecoderPool(PRESET, thumbnail=True) as pool:
+        decoded = pool.decode(data, "x")
+
+    image = decode(data)
+    assert np.array_equal(decoded.prepared, PRESET.apply(image))
+    assert (decoded.width, decoded.height, decoded.format) == (400, 300, "PNG")
+    assert decoded.look == look(image)
+    small = Image.open(BytesIO(decoded.thumbnail))
+    assert (small.format, small.size) == ("JPEG", (256, 192))
+
+
+def test_an_error_comes_back_with_its_code_its_reason_and_what_to_do():
+    limits = Limits(max_pixels=100)
+    with pytest.raises(ImageError) as here:
+        decode(picture(), subject="photo\n.png", limits=limits)
+    with DecoderPool(PRESET, limits) as pool, pytest.raises(ImageError) as there:
+        pool.decode(picture(), "photo\n.png")
+
+    assert there.value.as_dict() == here.value.as_dict()
+
+
+def test_IMG_18_a_picture_of_too_many_scans_is_refused_in_the_process_too():
+    data = picture(form="JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    bomb = data[:last] + data[last:-2] * 300 + data[-2:]
+    with DecoderPool(PRESET) as pool:
+        assert refused(pool, bomb) == "image.too_many_scans"
+
+
+def test_IMG_39_a_crash_costs_only_the_picture_that_caused_it(bad_pool):
+    assert refused(bad_pool, b"crash") == "image.decoder_crashed"
+    assert bad_pool.decode(picture(), "next").width == 40
+
+
+@pytest.mark.parametrize("stall", [b"sleep", b"compute"])
+def test_IMG_40_a_stall_is_ended(bad_pool, stall):
+    start = time.monotonic()
+    assert refused(bad_pool, stall) == "image.decode_timeout"
+    assert time.monotonic() - start < 10
+    assert bad_pool.decode(picture(), "next").width == 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_IMG_41_memory_is_bounded_and_the_next_picture_is_fine(bad_pool):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refused(bad_pool, b"eat 4096") == "image.decode_oom"
+    assert bad_pool.decode(picture(), "next").width == 40
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
+
+
+def test_a_process_that_the_system_kills_is_said_to_lack_memory(bad_pool):
+    threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in children()]).start()
+    assert refused(bad_pool, b"sleep") == "image.decode_oom"
+
+
+def test_what_a_library_prints_does_not_disturb_the_answers(bad_pool):
+    assert bad_pool.decode(b"babble " + picture(), "x").width == 40
+
+
+def test_IMG_43_ten_thousand_broken_pictures_leave_nothing_behind(capfd):
+    broken = [b"\x89PNG\r\n\x1a\n" + bytes([number % 256]) * 40 for number in range(10_000)]
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+
+    def code(data):
+        try:
+            pool.decode(data, "x")
+        except ImageError as exc:
+            return exc.code
+
+    with DecoderPool(PRESET) as pool:
+        codes = list(ahead(code, broken, workers=2, depth=32))
+        alive = len(children())
+    assert None not in codes
+    assert alive <= 2
+    assert children() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_share_the_processes():
+    data = [picture(number) for number in range(40)]
+    with DecoderPool(PRESET, workers=2) as pool:
+        results = list(ahead(lambda each: pool.decode(each, "x"), data, workers=6, depth=12))
+        assert len(children()) == 2
+    for each, result in zip(data, results, strict=True):
+        assert np.array_equal(result.prepared, PRESET.apply(decode(each)))
+
+
+def test_closing_ends_what_is_being_decoded():
+    pool = DecoderPool(PRESET, workers=1, program=BAD)
+    threading.Timer(0.5, pool.close).start()
+    start = time.monotonic()
+    with pytest.raises(ImageError):
+        pool.decode(b"sleep", "x")
+    assert time.monotonic() - start < 10
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    "program", [("/no/such/program",), (sys.executable, "-c", "raise SystemExit(3)")]
+)
+def test_a_process_that_cannot_be_started_is_the_machines_fault(program):
+    with DecoderPool(PRESET, program=program) as pool, pytest.raises(MachineError) as caught:
+        pool.decode(picture(), "x")
+    assert caught.value.code == "decoder.unstartable"
+    assert children() == []
+
+
+SCRIPT = """
+import os, signal, sys, time
+from dinoseek.images.pool import DecoderPool
+from dinoseek.images.preprocess import find_preset
+
+pool = DecoderPool(find_preset("squash@28"))
+data = open(sys.argv[1], "rb").read()
+pool.decode(data, "x")
+{then}
+"""
+
+
+def run(then, file):
+    script = SCRIPT.format(then=textwrap.dedent(then))
+    return subprocess.run(
+        [sys.executable, "-c", script, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,
+    )
+
+
+def test_a_script_needs_no_guard_and_Ctrl_C_does_not_reach_the_processes(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture())
+    done = run(
+        """
+        try:
+            os.killpg(0, signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            print(pool.decode(data, "x").width)
+        pool.close()
+        """,
+        tmp_path / "a.png",
+    )
+    assert (done.stdout, done.stderr) == ("40\n", "")
+
+
+def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture())
+    done = run(
+        """
+        print(pool._idle[0]._process.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        tmp_path / "a.png",
+    )
+    child = Path("/proc", done.stdout.strip())
+    for _ in range(100):
+        if not child.exists() or "\nState:\tZ" in (child / "status").read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the decoder outlived its parent")
+
+
+def test_a_file_named_like_a_library_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('a trap')")
+    monkeypatch.chdir(tmp_path)
+    with DecoderPool(PRESET) as pool:
+        assert pool.decode(picture(), "x").width == 40
