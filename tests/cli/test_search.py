@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +224,189 @@ def test_reports_are_written_and_named_on_stderr(dinoseek, gallery, photos, tmp_
     assert len(list((tmp_path / "strips").iterdir())) == 2
     assert "wrote hits.html" in result.err
     assert len(result.out.splitlines()) == 6
+
+
+class TestSeveralAsOne:
+    """Queries joined by + and -."""
+
+    def test_signs_make_one_query_and_none_make_two(self, dinoseek, gallery, photos):
+        red, blue = photos / "red-0.png", photos / "blue-0.png"
+        ask = ("search", "--gallery", gallery, "-k", 12, "--json")
+
+        apart = dinoseek(*ask, red, blue).json
+        sum_ = dinoseek(*ask, red, "+", blue).json
+        difference = dinoseek(*ask, red, "-", blue).json
+
+        assert len(apart) == 24
+        assert len(sum_) == len(difference) == 12
+        assert {hit["query"] for hit in sum_} == {f"{red} + {blue}"}
+        assert {name[:3] for name in names(sum_)[:8]} == {"red", "blu"}
+        assert {name[:3] for name in names(difference)[-4:]} == {"blu"}
+
+    def test_more_weight_pulls_the_hits_nearer(self, dinoseek, gallery, photos):
+        red, blue = photos / "red-0.png", photos / "blue-0.png"
+        ask = ("search", "--gallery", gallery, "-k", 4, "--json")
+
+        assert {n[:3] for n in names(dinoseek(*ask, f"5:{red}", "+", blue).json)} == {"red"}
+        assert {n[:3] for n in names(dinoseek(*ask, red, "+", f"2.5:{blue}").json)} == {"blu"}
+
+    def test_ids_files_and_stdin_join(self, dinoseek, gallery, photos, monkeypatch):
+        red = photos / "red-0.png"
+        id = dinoseek("search", photos / "blue-0.png", "--gallery", gallery, "--json").json[0]["id"]
+        ask = ("search", "--gallery", gallery, "--json")
+        expected = dinoseek(*ask, red, "+", red, "-", f"id:{id}").json
+
+        for words in (("-", "+", red, "-", f"id:{id}"), (red, "+", "-", "-", str(id))):
+            monkeypatch.setattr("sys.stdin", Stdin(red.read_bytes()))
+            hits = dinoseek(*ask, *words).json
+            assert [hit["id"] for hit in hits] == [hit["id"] for hit in expected]
+
+    def test_a_minus_at_either_end_is_stdin(self, dinoseek, gallery, photos, monkeypatch):
+        ask = ("search", "--gallery", gallery, "-k", 1, "--json")
+        for words in (("-", photos / "red-0.png"), (photos / "red-0.png", "-")):
+            monkeypatch.setattr("sys.stdin", Stdin((photos / "blue-0.png").read_bytes()))
+            hits = dinoseek(*ask, *words).json
+            assert {hit["query"] for hit in hits} == {"-", str(photos / "red-0.png")}
+
+    def test_the_best_of_several_is_like_any_of_them(self, dinoseek, gallery, photos):
+        ask = ("search", photos / "red-0.png", "+", photos / "blue-0.png", "--gallery", gallery)
+
+        hits = dinoseek(*ask, "--combine", "best", "-k", 2, "--json").json
+
+        assert set(names(hits)) == {"red-0.png", "blue-0.png"}
+        assert all(hit["score"] > 0.999 for hit in hits)
+
+    def test_all_of_them_are_left_out_of_their_own_hits(self, dinoseek, gallery, photos):
+        ask = ("search", photos / "red-0.png", "+", photos / "blue-0.png", "--gallery", gallery)
+
+        hits = dinoseek(*ask, "--exclude-self", "-k", 12, "--json").json
+
+        assert len(hits) == 10
+        assert not {"red-0.png", "blue-0.png"} & set(names(hits))
+
+    def test_a_path_that_exists_wins_over_weights_and_regions(self, dinoseek, gallery, photos):
+        for name in ("2:a.png", "a.png@1,2,3,4", "+"):
+            Path(name).write_bytes((photos / "green-0.png").read_bytes())
+            hits = dinoseek("search", name, "--gallery", gallery, "-k", 1, "--json").json
+            assert names(hits) == ["green-0.png"]
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            (["+", "a.png"], "search.sign"),
+            (["a.png", "+"], "search.sign"),
+            (["a.png", "+", "+", "b.png"], "search.sign"),
+            (["2:a.png"], "search.weight"),
+            (["0:a.png", "+", "b.png"], "search.weight"),
+            (["a.png", "-", "photos"], "search.folder"),
+            (["-", "+", "-"], "search.stdin"),
+            (["a.png", "+", "3:b.png", "--combine", "best"], "search.weight"),
+            (["a.png@1,2,3"], "path.vanished"),
+            (["a.png@1,2,3,4%"], "search.region"),
+            (["a.png", "--region", "1,2,3"], "search.region"),
+            (["a.png", "--min-score", "much"], "usage.min_score"),
+            (["a.png", "--min-score", "nan"], "search.min_score"),
+            (["x" * 5000], "path.unreadable"),
+        ],
+    )
+    def test_words_that_make_no_sense_are_told(self, dinoseek, gallery, photos, words, code):
+        (photos.parent / "a.png").write_bytes((photos / "red-0.png").read_bytes())
+        (photos.parent / "b.png").write_bytes((photos / "red-1.png").read_bytes())
+
+        result = dinoseek("search", *words, "--gallery", gallery, "--json")
+
+        assert result.json["code"] == code
+        assert result.code in (2, 3)
+        assert len(result.err.splitlines()) == 1
+
+
+class Stdin:
+    """A pipe with a picture in it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+    def isatty(self) -> bool:
+        return False
+
+
+class TestRegions:
+    """A part of a query."""
+
+    @pytest.fixture
+    def half(self, photos, tmp_path):
+        """Half red, half blue."""
+        red, blue = Image.open(photos / "red-0.png"), Image.open(photos / "blue-0.png")
+        red.paste(blue.crop((30, 0, 60, 40)), (30, 0))
+        red.save(tmp_path / "half.png")
+        return tmp_path / "half.png"
+
+    @pytest.mark.parametrize("region", ["30,0,30,40", "50%,0%,50%,100%"])
+    def test_only_the_region_is_looked_at(self, dinoseek, gallery, half, region):
+        ask = ("search", "--gallery", gallery, "-k", 4, "--json")
+
+        for words in ((half, "--region", region), (f"{half}@{region}",)):
+            assert {name[:3] for name in names(dinoseek(*ask, *words).json)} == {"blu"}
+
+    def test_each_of_several_has_its_own_or_the_one_for_all(self, dinoseek, gallery, half):
+        ask = ("search", "--gallery", gallery, "-k", 4, "--json")
+        words = (f"3:{half}@30,0,30,40", "+", half, "--region", "0,0,30,40")
+
+        assert {name[:3] for name in names(dinoseek(*ask, *words).json)} == {"blu"}
+
+    def test_a_region_outside_is_one_line_with_the_size(self, dinoseek, gallery, half):
+        result = dinoseek("search", half, "--region", "50,0,30,40", "--gallery", gallery)
+
+        assert result.code == 2
+        assert "60 x 40" in result.err
+        assert len(result.err.splitlines()) == 1
+
+    def test_the_report_shows_what_was_looked_at(self, dinoseek, gallery, half, tmp_path):
+        ask = ("search", half, "--region", "30,0,30,20", "--gallery", gallery, "-k", 1)
+
+        dinoseek(*ask, "--html", "hits.html", "--montage", "strips", "--size", 60)
+
+        page = (tmp_path / "hits.html").read_text()
+        assert 'alt="Query: half.png" width="30" height="20"' in page
+        with Image.open(tmp_path / "strips/half_output.png") as strip:
+            assert np.asarray(strip)[30, 30].argmax() == 2
+
+
+class TestCopies:
+    """Near-duplicates of hits."""
+
+    @pytest.fixture
+    def ask(self, dinoseek, photos, tmp_path):
+        for number in range(3):
+            with Image.open(photos / "red-0.png") as image:
+                image.putpixel((number, 0), (9, 9, 9))
+                image.save(photos / f"red-0-copy-{number}.png")
+        path = tmp_path / "photos.dino"
+        assert dinoseek("index", photos, "--gallery", path, "--model", "color-histogram").code == 0
+        return ("search", photos / "red-0.png", "--gallery", path)
+
+    def test_they_are_folded_and_counted(self, dinoseek, ask):
+        hits = dinoseek(*ask, "-k", 2, "--collapse-score", 0.9999, "--json").json
+
+        assert [hit["copies"] for hit in hits] == [3, 0]
+        assert names(hits)[0].startswith("red-0")
+        assert not names(hits)[1].startswith("red-0")
+
+    def test_the_table_counts_them(self, dinoseek, ask):
+        lines = dinoseek(*ask, "-k", 2, "--collapse", "--collapse-score", 0.9999).out.splitlines()
+
+        assert len(lines) == 2
+        assert [" +3 " in line for line in lines] == [True, False]
+
+    def test_without_it_they_take_the_places_of_others(self, dinoseek, ask):
+        hits = dinoseek(*ask, "-k", 4, "--json").json
+
+        assert {hit["copies"] for hit in hits} == {0}
+        assert {name[:5] for name in names(hits)} == {"red-0"}
+
+
+def test_auto_needs_the_scores_of_random_pairs(dinoseek, gallery, photos):
+    result = dinoseek("search", photos / "red-0.png", "--gallery", gallery, "--min-score", "auto")
+
+    assert result.code == 2
+    assert "dinoseek index" in result.err

@@ -1,15 +1,18 @@
 """The page of hits: self-contained, and nothing in a name or caption becomes markup."""
 
+import io
 import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dinoseek.errors import MachineError
+from dinoseek.images.region import Region
 from dinoseek.report.html import write_html
-from dinoseek.report.pictures import Result
+from dinoseek.report.pictures import Result, Shown
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -106,8 +109,11 @@ def test_the_page_fetches_and_runs_nothing(plain, written):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_names_and_captions_stay_text(text, written, plain, make_picture, make_hit):
-    _, clean = written([Result(query="q", source=None, hits=[make_hit(Path("/a/b.png"))])])
-    hit = make_hit(Path("/a/b.png"), path=f"/a/{text}/{text}", caption=text)
+    plain_hit = make_hit(Path("/a/b.png"), metadata={"a": "b"})
+    _, clean = written([Result(query="q", source=None, hits=[plain_hit])])
+    hit = make_hit(
+        Path("/a/b.png"), path=f"/a/{text}/{text}", caption=text, metadata={text: text, "b": [text]}
+    )
     result = Result(query=text, source=None, hits=[hit])
 
     page_text, page = written([result], title=text, facts={text: text})
@@ -185,3 +191,96 @@ def test_a_page_that_cannot_be_written_is_an_error_in_one_line(tmp_path, plain):
         write_html(tmp_path, [plain])
 
     assert caught.value.code == "report.unwritable"
+
+
+def test_a_hit_without_a_file_shows_what_the_gallery_keeps_of_it(tmp_path, written, make_hit):
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 32)).save(buffer, "JPEG")
+    kept = {2: buffer.getvalue(), 3: buffer.getvalue()}
+    url = "https://example.org/a.jpg?b=1&c=2"
+    hits = [
+        make_hit(tmp_path / "gone.png", 1),
+        make_hit(None, 2, path=url, url=url),
+        make_hit(tmp_path / "gone too.png", 3),
+        make_hit(None, 4, path="/a/shard.tar/b.jpg"),
+    ]
+
+    text, page = written([Result(query="q", source=None, hits=hits)], thumbnail_of=kept.get)
+
+    assert [image["width"] for image in page.all("img")] == ["64", "64"]
+    assert page.text.count("file missing") == 2
+    links = [attrs.get("href") for attrs in page.all("a")]
+    assert links[1:] == [url, (tmp_path / "gone too.png").as_uri(), None]
+    assert "b=1&amp;c=2" in text
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "", "//example.org/x"])
+def test_only_web_addresses_become_links(written, make_hit, url):
+    hits = [make_hit(None, 1, path="x", url=url)]
+
+    _, page = written([Result(query="q", source=None, hits=hits)])
+
+    assert page.all("a") == [{"title": "x"}]
+
+
+def test_percentiles_and_copies_are_shown_and_explained_where_there_are_any(written, make_hit):
+    file = Path("/a.png")
+    hits = [
+        make_hit(file, 1, percentile=100.0, copies=3),
+        make_hit(file, 2, percentile=99.99),
+        make_hit(file, 3, percentile=12.34),
+    ]
+
+    _, page = written([Result(query="q", source=None, hits=hits)])
+    _, without = written([Result(query="q", source=None, hits=[make_hit(file)])])
+
+    words = " ".join(page.text.split())
+    assert "above all" in words
+    assert "above 99.9 %" in words
+    assert "above 12.3 %" in words
+    assert "+3" in words
+    assert "random" in words
+    assert "near-duplicates" in words
+    for word in ("random", "near-duplicates"):
+        assert word not in without.text
+    classes = {attrs.get("class") for _, attrs in without.tags}
+    assert not classes & {"above", "badge copies"}
+
+
+def test_metadata_is_folded_away_and_of_any_type(written, make_hit):
+    metadata = {"label": "cat", "price": 1.5, "tags": ["a", "ä"], "sold": True, "x": None}
+
+    _, page = written(
+        [Result(query="q", source=None, hits=[make_hit(Path("/a.png"), metadata=metadata)])]
+    )
+
+    assert len(page.all("details")) == 1
+    words = " ".join(page.text.split())
+    assert '5 factslabelcat price1.5 tags["a", "ä"] soldtrue xnull' in words
+
+
+def test_all_pictures_of_a_query_are_shown_with_their_signs(written, make_picture):
+    source = [
+        Shown(name="cats/a.png", source=make_picture("a.png")),
+        Shown(name="cats/b.png", source=make_picture("b.png")),
+        Shown(
+            name="id:3", source=make_picture("c.png", (40, 30)), sign="-", region=Region(0, 0, 7, 9)
+        ),
+    ]
+
+    _, page = written([Result(query="whole", source=source, hits=[])])
+
+    images = page.all("img")
+    assert [image["alt"] for image in images] == ["Query: a.png", "Query: b.png", "Query: id:3"]
+    assert (images[2]["width"], images[2]["height"]) == ("7", "9")
+    words = " ".join(page.text.split())
+    assert "a.png + b.png - id:3" in words
+    assert "+ \N{MINUS SIGN}" in words
+
+
+def test_a_region_that_is_gone_from_its_file_leaves_words(written, make_picture):
+    shown = Shown(name="a", source=make_picture("a.png", (40, 30)), region=Region(39, 0, 2, 2))
+
+    _, page = written([Result(query="a", source=[shown], hits=[])])
+
+    assert "no picture" in page.text

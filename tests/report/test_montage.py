@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dinoseek.errors import MachineError, UsageError
+from dinoseek.images.region import Region
 from dinoseek.report.montage import (
     MontageStyle,
     montage,
@@ -14,7 +15,7 @@ from dinoseek.report.montage import (
     tile_size,
     write_montages,
 )
-from dinoseek.report.pictures import Result
+from dinoseek.report.pictures import Result, Shown
 
 RED, GREEN = (250, 0, 0), (0, 250, 0)
 
@@ -28,7 +29,7 @@ def is_black(pixels) -> bool:
 
 
 def test_five_hits_give_1394_by_224_pixels():
-    strip = montage(plain((50, 50)), [plain((50, 50))] * 5)
+    strip = montage([plain((50, 50))], [plain((50, 50))] * 5)
 
     assert (strip.size, strip.mode) == ((1394, 224), "RGB")
 
@@ -40,11 +41,11 @@ def test_five_hits_give_1394_by_224_pixels():
 def test_the_strip_is_size_times_k_plus_1_and_margin_times_k_wide(k, size, margin, expected):
     style = MontageStyle(size=size, margin=margin)
 
-    assert montage(plain((9, 9)), [plain((9, 9))] * k, style).size == expected
+    assert montage([plain((9, 9))], [plain((9, 9))] * k, style).size == expected
 
 
 def test_the_query_is_left_then_the_hits_with_black_between_them():
-    pixels = np.asarray(montage(plain((9, 9)), [plain((9, 9), GREEN)], MontageStyle(size=20)))
+    pixels = np.asarray(montage([plain((9, 9))], [plain((9, 9), GREEN)], MontageStyle(size=20)))
 
     assert (pixels[:, :20] == RED).all()
     assert is_black(pixels[:, 20:30])
@@ -98,7 +99,7 @@ def test_pictures_of_any_mode_become_rgb(mode):
 
 
 def test_a_missing_picture_is_a_tile_that_says_so():
-    strip = np.asarray(montage(plain((9, 9)), [None], MontageStyle(size=64, margin=0)))
+    strip = np.asarray(montage([plain((9, 9))], [None], MontageStyle(size=64, margin=0)))
 
     tile = strip[:, 64:]
     assert np.array_equal(tile, np.asarray(placeholder(64)))
@@ -106,7 +107,7 @@ def test_a_missing_picture_is_a_tile_that_says_so():
 
 
 def test_labels_stand_below_and_leave_the_tiles_alone():
-    images = plain((9, 9)), [plain((9, 9), GREEN)]
+    images = [plain((9, 9))], [plain((9, 9), GREEN)]
     bare = np.asarray(montage(*images))
 
     labelled = np.asarray(montage(*images, MontageStyle(), ["query", "1   0.500"]))
@@ -135,6 +136,9 @@ def test_a_senseless_layout_is_refused(style):
         ("-", "stdin_output.jpg"),
         ("id:42", "id-42_output.jpg"),
         ("../../etc/x.png", "x_output.png"),
+        ("https://example.org/a.jpg?b=1", "a_output.jpg"),
+        ('a?b*c<d>"|.png', "a-b-c-d---_output.png"),
+        (f"{'x' * 300}.png", f"{'x' * 100}_output.png"),
     ],
 )
 def test_a_strip_is_named_after_its_query(query, expected):
@@ -174,3 +178,47 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(tmp_path, make_pic
         write_montages(results, blocked / "out", MontageStyle())
 
     assert caught.value.code == "report.unwritable"
+
+
+def test_a_query_of_several_pictures_begins_with_all_of_them(tmp_path, make_picture, make_hit):
+    source = [
+        Shown(name="a/x.png", source=make_picture("x.png", (20, 20), RED)),
+        Shown(name="id:3", source=make_picture("y.png", (20, 20), GREEN), sign="-"),
+        Shown(name="z.jpg", source=None, sign="+"),
+    ]
+    hits = [make_hit(make_picture("hit.png", (20, 20), (0, 0, 250)), copies=2)]
+    style = MontageStyle(size=32, margin=4)
+
+    (file,) = write_montages([Result(query="q", source=source, hits=hits)], tmp_path, style)
+
+    assert file.name == "x-id-3+z_output.jpg"
+    with Image.open(file) as strip:
+        pixels = np.asarray(strip.convert("RGB")).astype(int)
+    assert pixels.shape == (32, 32 * 4 + 4 * 3, 3)
+    assert pixels[16, 16].argmax() == 0
+    assert pixels[16, 36 + 16].argmax() == 1
+    assert pixels[16, 108 + 16].argmax() == 2
+
+
+def test_only_the_region_of_a_query_is_drawn(tmp_path):
+    image = plain((20, 20), RED)
+    image.paste(GREEN, (10, 0, 20, 20))
+    image.save(tmp_path / "half.png")
+    shown = Shown(name="half.png", source=tmp_path / "half.png", region=Region(10, 0, 10, 20))
+    style = MontageStyle(size=16)
+
+    (file,) = write_montages([Result(query="half.png", source=[shown], hits=[])], tmp_path, style)
+
+    with Image.open(file) as strip:
+        assert {color for _, color in strip.getcolors()} == {GREEN, (0, 0, 0)}
+
+
+def test_a_hit_without_a_file_is_drawn_from_its_thumbnail(tmp_path, make_picture, make_hit):
+    kept = make_picture("kept.png", (20, 20), GREEN).read_bytes()
+    result = Result(query="q.png", source=None, hits=[make_hit(None, 7)])
+    style = MontageStyle(size=16, margin=0)
+
+    (file,) = write_montages([result], tmp_path, style, {7: kept}.get)
+
+    with Image.open(file) as strip:
+        assert strip.getpixel((24, 8)) == GREEN

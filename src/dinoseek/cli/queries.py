@@ -1,62 +1,169 @@
-"""What a user may name as a query, and where its picture is."""
+"""What a user may name as a query, alone or joined by + and -, and where its pictures are."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from dinoseek.errors import UsageError
+from dinoseek.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
+    from dinoseek.images.region import Region
+    from dinoseek.queries import Part, Query
+    from dinoseek.report.pictures import Shown
 
 MAX_STDIN_BYTES = 64_000_000
+
+Combine: TypeAlias = Literal["average", "best"]
+Sign: TypeAlias = Literal["+", "-"]
+_WEIGHT = re.compile(r"(?P<weight>[0-9]{1,9}(?:\.[0-9]{1,9})?):(?P<rest>.+)", re.DOTALL)
+_REGION = re.compile(r"(?P<rest>.+)@(?P<region>[0-9.% ]+(?:,[0-9.% ]+){3})", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operand:
+    """A picture as the user wrote it, and what it means: a file, a picture's bytes, or an id."""
+
+    word: str
+    means: Path | bytes | int
+    sign: Sign = "+"
+    weight: float | None = None
+    region: "Region | None" = None
+
+    def part(self) -> "Part":
+        """The operand for `dinoseek.search`."""
+        from dinoseek.queries import Part
+
+        weight = 1.0 if self.weight is None else self.weight
+        return Part(self.means, weight=weight, region=self.region)
+
+    def shown(self, gallery: "SqliteGallery", region: "Region | None") -> "Shown":
+        """Its picture, for a report."""
+        from dinoseek.report.pictures import Shown
+
+        source, region = self.means, self.region or region
+        if isinstance(source, int):
+            (record,) = gallery.get([source])
+            small = None if region else gallery.thumbnail(source)
+            source = small or Path(record.root, os.fsdecode(record.path))
+        return Shown(name=printable(self.word), source=source, region=region, sign=self.sign)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A query as the user wrote it, and what it means: a file, a picture's bytes, or an id."""
+    """A query as the user wrote it, and its pictures."""
 
     name: str
-    means: Path | bytes | int
+    operands: tuple[Operand, ...]
+    combine: Combine = "average"
 
-    def source(self, gallery: "SqliteGallery") -> Path | bytes | None:
-        """Where its picture is, for a report."""
-        if not isinstance(self.means, int):
-            return self.means
-        (record,) = gallery.get([self.means])
-        return Path(record.root, os.fsdecode(record.path))
+    def means(self) -> "Query":
+        """The query for `dinoseek.search`."""
+        from dinoseek.queries import Mix
+
+        parts = [(each.sign, each.part()) for each in self.operands]
+        if len(parts) == 1:
+            return parts[0][1]
+        positives = [part for sign, part in parts if sign == "+"]
+        negatives = [part for sign, part in parts if sign == "-"]
+        return Mix(positives, negatives, combine=self.combine)
 
 
-def asked_queries(words: Sequence[str]) -> Iterator[Asked]:
-    """The queries that `words` name: files, folders of files, - for stdin, id:42 or 42.
+def asked_queries(
+    words: Sequence[str], more: Sequence[str] = (), combine: Combine = "average"
+) -> Iterator[Asked]:
+    """The queries that `words` name, and `more`, each of which is one.
 
-    A path that exists wins over an id. Raises UsageError for a folder without images.
+    + and - between two words make them one query. A word is a file, a folder of files, - for stdin,
+    or id:42 or 42; before it may stand a weight, as in 2:cat.jpg, and behind it a region, as in
+    cat.jpg@10,20,300,200. A path that exists wins over all of these. Raises UsageError for a
+    folder without images, and for words that make no sense.
     """
-    for word in words:
-        path = Path(word)
-        if word == "-":
-            yield Asked(name="-", means=_stdin())
-        elif path.is_dir():
-            yield from _folder(path)
-        elif not path.exists() and (number := word.removeprefix("id:")).isascii():
-            yield Asked(name=word, means=int(number) if number.isdigit() else path)
-        else:
-            yield Asked(name=word, means=path)
+    groups = [*_groups(words), *(group for word in more for group in _groups([word]))]
+    if [word for group in groups for _, word in group].count("-") > 1:
+        raise UsageError("search.stdin", "-", "it can be named once: stdin is read to its end")
+    for group in groups:
+        yield from _asked(group, combine)
 
 
-def _folder(folder: Path) -> Iterator[Asked]:
+def _groups(words: Sequence[str]) -> Iterator[list[tuple[Sign, str]]]:
+    """The words of each query, with their signs."""
+    place = 0
+    while place < len(words):
+        group: list[tuple[Sign, str]] = [("+", words[place])]
+        place += 1
+        while place + 1 < len(words) and (sign := words[place]) in ("+", "-"):
+            group.append(("+" if sign == "+" else "-", words[place + 1]))
+            place += 2
+        yield group
+
+
+def _asked(group: list[tuple[Sign, str]], combine: Combine) -> Iterator[Asked]:
+    operands = [replace(_operand(word), sign=sign) for sign, word in group]
+    if len(operands) == 1 and operands[0].weight is not None:
+        reason = "a weight says something beside another picture only"
+        fix = f"as in {operands[0].word} + cat.jpg"
+        raise UsageError("search.weight", operands[0].word, reason, fix=fix)
+    folders = [each for each in operands if _is_folder(each.means)]
+    if folders and len(operands) > 1:
+        reason = "a folder is as many queries as it has pictures"
+        raise UsageError("search.folder", folders[0].word, reason, fix="name one picture")
+    if folders:
+        yield from _folder(folders[0])
+    else:
+        name = group[0][1] + "".join(f" {sign} {word}" for sign, word in group[1:])
+        yield Asked(name=name, operands=tuple(operands), combine=combine)
+
+
+def _operand(word: str) -> Operand:
+    weight, region, rest = None, None, word
+    if not _exists(rest) and (found := _WEIGHT.fullmatch(rest)):
+        weight, rest = float(found["weight"]), found["rest"]
+    if not _exists(rest) and (found := _REGION.fullmatch(rest)):
+        from dinoseek.images.region import Region
+
+        region, rest = Region.parse(found["region"]), found["rest"]
+    return Operand(word=word, means=_meaning(rest), weight=weight, region=region)
+
+
+def _meaning(word: str) -> Path | bytes | int:
+    if word == "-":
+        return _stdin()
+    if _exists(word):
+        return Path(word)
+    if word == "+":
+        raise UsageError("search.sign", word, "it stands between two pictures")
+    number = word.removeprefix("id:")
+    return int(number) if number.isascii() and number.isdigit() else Path(word)
+
+
+def _exists(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):  # too long for a name, or with a null byte in it
+        return False
+
+
+def _is_folder(means: Path | bytes | int) -> bool:
+    return isinstance(means, Path) and _exists(str(means)) and means.is_dir()
+
+
+def _folder(operand: Operand) -> Iterator[Asked]:
     from dinoseek.ingest.outcomes import Item
     from dinoseek.ingest.sources import Link, from_folder, scan
 
     found = False
-    for each in scan(from_folder(folder), str(folder), b""):
+    folder = str(operand.means)
+    for each in scan(from_folder(folder), folder, b""):
         if not isinstance(each, Link):
             found = True
             file = each.file if isinstance(each, Item) else each.item.file
-            yield Asked(name=str(file), means=file)
+            one = replace(operand, word=str(file), means=file)
+            yield Asked(name=str(file), operands=(one,))
     if not found:
         raise UsageError("search.no_queries", folder, "has no images to search with")
 

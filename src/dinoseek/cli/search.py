@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from dinoseek.cli.index import fill
 from dinoseek.cli.options import ModelChoice, model_options, setting
 from dinoseek.cli.output import chosen_format, format_options, write_hits
 from dinoseek.cli.progress import with_progress
-from dinoseek.cli.queries import Asked, asked_queries
+from dinoseek.cli.queries import Asked, Combine, asked_queries
+from dinoseek.cli.reports import Reports, write_reports
 from dinoseek.errors import DinoseekError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 PARTIAL = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reports:
-    """The pictures and pages that were asked for besides the list."""
-
-    montage: Path | None
-    html: Path | None
-    output_root: Path | None
-    size: int
-    margin: int
-    labels: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.montage or self.html or self.output_root)
 
 
 @click.command("search")
@@ -59,10 +45,39 @@ class Reports:
     show_default=True,
     help="Hits for each query.",
 )
-@click.option("--min-score", type=float, help="Leave out hits with a lower cosine.")
-@click.option("--exclude-self", is_flag=True, help="Leave out the image that the query is.")
+@click.option(
+    "--min-score",
+    metavar="COSINE|auto",
+    help="Leave out hits with a lower cosine; auto: no higher than random pairs have.",
+)
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help='Search only these: \'width >= 800 and label in ("cat", "dog")\'.',
+)
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    help="Look at this part of each query only: in pixels, or as 10%,10%,50%,50%.",
+)
+@click.option(
+    "--combine",
+    type=click.Choice(["average", "best"]),
+    default="average",
+    show_default=True,
+    help="What joined queries mean: like their average, or like any of them.",
+)
+@click.option("--collapse", is_flag=True, help="Fold near-duplicates of a hit into it.")
+@click.option(
+    "--collapse-score",
+    type=click.FloatRange(-1, 1),
+    metavar="COSINE",
+    help="Fold hits that are as alike as this; implies --collapse.  [default: 0.95]",
+)
+@click.option("--exclude-self", is_flag=True, help="Leave out the images that the query is.")
 @click.option("--l2", is_flag=True, help="Rank by Euclidean distance, and show it.")
 @format_options
+@click.option("--long", is_flag=True, help="Add addresses and metadata to the table.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with the pictures.")
 @click.option(
     "--montage", type=click.Path(path_type=Path), help="Write a strip per query into this folder."
@@ -100,34 +115,61 @@ def command(
     model_size: str | None,
     model_path: Path | None,
     disable_cache: bool,
+    combine: Combine,
+    long: bool,
     **options: Any,
 ) -> int:
     """\b
     Examples:
       dinoseek search cat.jpg --gallery photos.dino
       dinoseek search cat.jpg dogs/ id:42 --gallery photos.dino -k 5 --json
-      cat cat.jpg | dinoseek search - --gallery photos.dino --html hits.html
-      dinoseek search -q cat.jpg -d photos/ -n 5 -o output
+      dinoseek search cat.jpg + 2:id:42 - dog.jpg --gallery photos.dino --html hits.html
+      dinoseek search cat.jpg@10%,10%,50%,50% --where 'width >= 800' --min-score auto --collapse
+      cat cat.jpg | dinoseek search - -d photos/
 
     Finds the images that look most like each QUERY: an image file, a folder of them, - for a
-    picture on stdin, or id:N for an image of the gallery. With -d no index is needed first.
+    picture on stdin, or id:N for an image of the gallery. + and - between two make them one query,
+    for what is like the first and like, or unlike, the second. With -d no index is needed first.
     """
     form = chosen_format(**{name: options.pop(name) for name in _FORMAT_FLAGS})
-    names = [*words, *more]
-    if not names:
+    if not words and not more:
         raise UsageError("search.query", "dinoseek search", "name a picture to search with")
     reports = Reports(**{name: options.pop(name) for name in Reports.__annotations__})
+    keywords = _keywords(options)
     choice = _as_named(choice, model_size, model_path)
     with _opened(gallery, database, choice, disable_cache=disable_cache) as opened:
-        queries = list(asked_queries(names))
-        groups, failed = _answers(opened, queries, options)
-        write_hits([(query.name, hits) for query, hits in groups], form)
+        queries = list(asked_queries(words, more, combine))
+        groups, failed = _answers(opened, queries, keywords)
+        write_hits([(query.name, hits) for query, hits in groups], form, long=long)
         if reports:
-            _write_reports(opened, groups, reports, database or opened.path)
+            write_reports(opened, groups, reports, keywords["region"], database or opened.path)
     return PARTIAL if failed else 0
 
 
 _FORMAT_FLAGS = ("json", "jsonl", "csv", "paths", "print0")
+
+
+def _keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as `search_many` takes them."""
+    from dinoseek.images.region import Region
+
+    score, region = options["collapse_score"], options["region"]
+    return {
+        **{name: value for name, value in options.items() if name != "collapse_score"},
+        **({} if score is None else {"collapse": True, "collapse_score": score}),
+        "min_score": _score(options["min_score"]),
+        "region": None if region is None else Region.parse(region),
+    }
+
+
+def _score(text: str | None) -> float | str | None:
+    if text in (None, "auto"):
+        return text
+    try:
+        return float(text)
+    except ValueError as exc:
+        fix = "give a cosine, as in --min-score 0.6, or auto"
+        raise UsageError("usage.min_score", "--min-score", f"is {text}", fix=fix) from exc
 
 
 def _as_named(choice: ModelChoice, size: str | None, path: Path | None) -> ModelChoice:
@@ -195,7 +237,7 @@ def _answers(
     """The hits of each query that could be answered, and how many could not, told on stderr."""
     from dinoseek.search import search_many
 
-    found = search_many(gallery, [query.means for query in queries], **options)
+    found = search_many(gallery, [query.means() for query in queries], **options)
     groups, failed = [], 0
     shown = with_progress(found, lambda: len(queries), "searching", quiet=len(queries) < 20)
     for query, (_, answer) in zip(queries, shown, strict=True):
@@ -208,35 +250,3 @@ def _answers(
             name = printable(query.name)
             groups.append((query, [replace(hit, query=name) for hit in answer]))
     return groups, failed
-
-
-def _write_reports(
-    gallery: "SqliteGallery",
-    groups: "list[tuple[Asked, list[Hit]]]",
-    reports: Reports,
-    searched: Path,
-) -> None:
-    from dinoseek.report.html import write_html
-    from dinoseek.report.montage import MontageStyle, write_montages
-    from dinoseek.report.pictures import Result
-
-    results = [
-        Result(query=query.name, source=query.source(gallery), hits=hits) for query, hits in groups
-    ]
-    style = MontageStyle(size=reports.size, margin=reports.margin, labels=reports.labels)
-    made = gallery.embedder.fingerprint if gallery.embedder else None
-    name = made.model if made else "model"
-    folders = [reports.montage] if reports.montage else []
-    if reports.output_root:
-        folders.append(reports.output_root / searched.resolve().stem / name)
-    for folder in folders:
-        for file in write_montages(results, folder, style):
-            click.echo(f"wrote {file}", err=True)
-    if reports.html:
-        facts = {
-            "searched": searched,
-            "images": f"{len(gallery):,}",
-            "model": made.describe() if made else "",
-        }
-        write_html(reports.html, results, title="Images that look alike", facts=facts)
-        click.echo(f"wrote {reports.html}", err=True)

@@ -1,5 +1,6 @@
 """Draws a query and its hits as one strip of equal square tiles, the query left, best hit first."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,18 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dinoseek.errors import MachineError, UsageError
-from dinoseek.report.pictures import Result, picture
+from dinoseek.report.pictures import (
+    Result,
+    ThumbnailOf,
+    no_thumbnail,
+    picture,
+    picture_of,
+    short_name,
+)
 
 _WRITABLE = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
+_MOST = 100  # characters of a name that come from the query
 _BLACK = (0, 0, 0)
 _INK = (235, 235, 235)
 _MISSING = (38, 38, 42)
@@ -36,20 +46,21 @@ class MontageStyle:
 
 
 def montage(
-    query: Image.Image | None,
+    queries: Sequence[Image.Image | None],
     hits: Sequence[Image.Image | None],
     style: MontageStyle = MontageStyle(),
     labels: Sequence[str] = (),
 ) -> Image.Image:
-    """One row of `size * (k + 1) + margin * k` by `size` pixels, black where no picture is.
+    """One row of n tiles, `size * n + margin * (n - 1)` by `size` pixels, black between them.
 
-    None stands for a picture that is gone; its tile says so. With `labels`, the query's first and
-    then one for each hit, a strip for them is added below.
+    First the query's pictures, mostly one, then the hits. None stands for a picture that is gone;
+    its tile says so. With `labels`, one for each tile, a strip for them is added below.
     """
+    tiles = [*queries, *hits]
     size, step = style.size, style.size + style.margin
     strip = _label_height(size) if labels else 0
-    canvas = Image.new("RGB", (size + step * len(hits), size + strip), _BLACK)
-    for place, image in enumerate([query, *hits]):
+    canvas = Image.new("RGB", (size + step * (len(tiles) - 1), size + strip), _BLACK)
+    for place, image in enumerate(tiles):
         tile = placeholder(size) if image is None else square_tile(image, size)
         canvas.paste(tile, (place * step, 0))
     for place, label in enumerate(labels):
@@ -81,22 +92,49 @@ def placeholder(size: int) -> Image.Image:
     return tile
 
 
-def write_montages(results: Sequence[Result], folder: Path, style: MontageStyle) -> list[Path]:
-    """One strip for each result into `folder`; returns the files: `<query stem>_output<suffix>`."""
+def write_montages(
+    results: Sequence[Result],
+    folder: Path,
+    style: MontageStyle,
+    thumbnail_of: ThumbnailOf = no_thumbnail,
+) -> list[Path]:
+    """One strip for each result into `folder`; returns the files: `<query stem>_output<suffix>`.
+
+    `thumbnail_of` gives a small picture of a hit, by its id, where the hit has no file.
+    """
     taken: set[str] = set()
     files = []
     for result in results:
-        labels = ["query", *(f"{hit.rank}   {hit.score:.3f}" for hit in result.hits)]
         strip = montage(
-            picture(result.source),
-            [picture(hit.file) for hit in result.hits],
+            [picture(each.source, each.region) for each in result.shown],
+            [picture_of(hit, thumbnail_of) for hit in result.hits],
             style,
-            labels if style.labels else (),
+            _labels(result) if style.labels else (),
         )
-        name = montage_name(result.query, taken)
+        name = montage_name(_file_of(result), taken)
         taken.add(name.casefold())
         files.append(_save(strip, folder / name))
     return files
+
+
+def _labels(result: Result) -> list[str]:
+    queries = ["query", *(f"{each.sign} query" for each in result.shown[1:])]
+    copies = (f"   +{hit.copies}" if hit.copies else "" for hit in result.hits)
+    hits = (f"{hit.rank}   {hit.score:.3f}" for hit in result.hits)
+    return [*queries, *map("".join, zip(hits, copies, strict=True))]
+
+
+def _file_of(result: Result) -> str:
+    """The query as one file name; of several pictures their stems, joined by their signs."""
+    first, *more = result.shown
+    if not more:
+        return result.query
+    return _stem(first.name) + "".join(each.sign + _stem(each.name) for each in more)
+
+
+def _stem(query: str) -> str:
+    name = {"-": "stdin"}.get(query, Path(short_name(query)).stem)
+    return _UNSAFE.sub("-", name)[:_MOST]  # id:42 is no name on Windows
 
 
 def montage_name(query: str, taken: set[str]) -> str:
@@ -104,9 +142,9 @@ def montage_name(query: str, taken: set[str]) -> str:
 
     `taken` holds the case-folded names given so far: not every file system tells A.jpg from a.jpg.
     """
-    path = Path(query)
-    suffix = path.suffix if path.suffix.lower() in _WRITABLE else ".jpg"
-    stem = {"-": "stdin"}.get(query, path.stem).replace(":", "-")  # id:42 is no name on Windows
+    suffix = Path(query).suffix
+    suffix = suffix if suffix.lower() in _WRITABLE else ".jpg"
+    stem = _stem(query)
     name, number = f"{stem}_output{suffix}", 2
     while name.casefold() in taken:
         name, number = f"{stem}_output-{number}{suffix}", number + 1
