@@ -431,6 +431,9 @@ def test_no_table_is_read_from_end_to_end(connection, text):
     assert not [step for step in steps if re.match(r"SCAN (images|attributes|files)", step)]
     of_attributes = [step for step in steps if " attributes " in step]
     assert all("name=?" in step for step in of_attributes), of_attributes
+    for statement, plan in zip(statements, plans, strict=True):  # one look for each image
+        of_one = [step for *_, step in plan if " attributes " in step and "json_each" in statement]
+        assert all("image_id=?" in step for step in of_one), of_one
 
 
 def test_names_that_no_image_has_are_said_with_those_that_are_near(connection):

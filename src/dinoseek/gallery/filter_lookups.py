@@ -127,7 +127,7 @@ def _in_order(column: str, operator: str, value: Value) -> Iterator[Clause]:
         yield f"{column} {operator} ? AND {rest}", (text,)
 
 
-def _alike(column: str, operator: str, text: str) -> Clause:
+def _alike(column: str, operator: str, text: str) -> tuple[str, tuple[str]]:
     if operator == "like":
         return f"{column} LIKE ?", (text,)
     return f"{column} LIKE ? ESCAPE '!'", (f"%{_escaped(text)}%",)
