@@ -287,8 +287,38 @@ def test_a_region_of_a_picture_is_searched_as_if_it_were_the_picture(gallery, ph
                     assert scores(search(gallery, asked, COUNT, region=region)) == expected
 
 
+def record_of(root, path):
+    return Record(
+        path=path,
+        root=str(root),
+        digest=hashlib.sha256(path).hexdigest(),
+        width=20,
+        height=20,
+        bytes=9,
+        mtime_ns=0,
+        format="PNG",
+    )
+
+
 def scores(hits):
     return [(hit.id, hit.score) for hit in hits]
+
+
+def test_a_query_is_read_as_fast_as_the_gallery_was(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.jpg")
+    fast = load_embedder("color-histogram", preprocess="squash@14", fast_decode=True)
+    full = load_embedder("color-histogram", preprocess="squash@14")
+    (expected,) = fast.embed([tmp_path / "large.jpg"])
+    assert abs(full.embed([tmp_path / "large.jpg"])[0] - expected).max() > 1e-3
+
+    with open_gallery(tmp_path / "g.dino", fast) as gallery:
+        gallery.add([record_of(tmp_path, b"large.jpg")], expected[None])
+        (hit,) = search(gallery, tmp_path / "large.jpg")
+        (inside,) = search(gallery, tmp_path / "large.jpg", region=Region(390, 290, 10, 10))
+
+    assert hit.score == pytest.approx(1, abs=1e-5)
+    assert inside.score < 0.99
 
 
 def test_a_region_is_cut_after_the_picture_was_turned(gallery, photos, crop, tmp_path):
@@ -334,16 +364,8 @@ def test_the_region_of_an_unknown_id_or_of_a_vector_says_why(gallery, vectors):
 def test_the_region_of_an_image_without_a_file_says_why(embedder, tmp_path, vectors, root):
     archive = tmp_path / "shard.tar"
     archive.write_bytes(b"")
-    record = Record(
-        path=b"https://example.org/a.jpg",
-        root=root if root == WEB else str(archive),
-        digest="0" * 64,
-        width=20,
-        height=20,
-        bytes=9,
-        mtime_ns=0,
-        format="PNG",
-    )
+    where = root if root == WEB else archive
+    record = record_of(where, b"https://example.org/a.jpg")
     with open_gallery(tmp_path / "g.dino", embedder) as gallery:
         gallery.add([record], vectors[:1])
         assert len(search(gallery, 1)) == 1

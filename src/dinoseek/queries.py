@@ -169,15 +169,25 @@ def _read(source: Source, embedder: Embedder | None) -> Operand:
     if embedder is None:
         reason = "the gallery was opened without an embedder, so it cannot be asked with an image"
         raise UsageError("search.no_embedder", source.name, reason)
-    faithful = embedder.preset.faithful
     if isinstance(query, Image.Image):
-        image = load_image(query, limits=embedder.limits, faithful=faithful)
+        image = load_image(query, limits=embedder.limits, faithful=embedder.preset.faithful)
         return Operand(weight=weight, image=_prepared(image, source.region, embedder))
     data = query if isinstance(query, bytes) else read_bytes(query, embedder.limits)
-    image = decode(data, subject=source.name, limits=embedder.limits, faithful=faithful)
+    image = _decoded(data, source, embedder)
     prepared = _prepared(image, source.region, embedder)
     digest = hashlib.sha256(data).hexdigest()
     return Operand(weight=weight, image=prepared, own=own, digest=digest)
+
+
+def _decoded(data: bytes, source: Source, embedder: Embedder) -> Image.Image:
+    preset = embedder.preset
+    return decode(
+        data,
+        subject=source.name,
+        limits=embedder.limits,
+        faithful=preset.faithful,
+        least_side=None if source.region else preset.least_side,  # a region is of the full size
+    )
 
 
 def _prepared(image: Image.Image, region: Region | None, embedder: Embedder) -> Prepared:

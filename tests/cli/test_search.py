@@ -386,14 +386,14 @@ class TestCopies:
         return ("search", photos / "red-0.png", "--gallery", path)
 
     def test_they_are_folded_and_counted(self, dinoseek, ask):
-        hits = dinoseek(*ask, "-k", 2, "--collapse-score", 0.9999, "--json").json
+        hits = dinoseek(*ask, "-k", 2, "--collapse-score", 0.9995, "--json").json
 
         assert [hit["copies"] for hit in hits] == [3, 0]
         assert names(hits)[0].startswith("red-0")
         assert not names(hits)[1].startswith("red-0")
 
     def test_the_table_counts_them(self, dinoseek, ask):
-        lines = dinoseek(*ask, "-k", 2, "--collapse", "--collapse-score", 0.9999).out.splitlines()
+        lines = dinoseek(*ask, "-k", 2, "--collapse", "--collapse-score", 0.9995).out.splitlines()
 
         assert len(lines) == 2
         assert [" +3 " in line for line in lines] == [True, False]
