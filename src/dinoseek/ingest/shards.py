@@ -237,10 +237,10 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _describe(group: _Group, entry: Entry, tape: Tape) -> None:
     """Adds what a file beside an image says of it; RowError if it cannot be read."""
-    group.described += entry.size
-    if group.described > _MAX_SIDE:
+    if group.described + entry.size > _MAX_SIDE:
         reason = f"captions and metadata of one key have more than {_MAX_SIDE:,} bytes"
         raise RowError("shard.side", reason)
+    group.described += entry.size
     text = _data(tape, entry).decode("utf-8-sig", "replace")
     kind = entry.name.rpartition(b".")[2]
     if kind == b"json":

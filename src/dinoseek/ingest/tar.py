@@ -15,7 +15,7 @@ from dinoseek.ingest.streams import GZIP_FAULTS
 BLOCK = 512
 _MAX_HEADER = 1_048_576  # bytes of a long name, or of pax records
 _MAX_ZEROS = 8_192  # blocks at the end, or between archives that were put together
-_PIECE = 1_048_576
+_PIECE = 131_072
 
 Kind: TypeAlias = Literal["file", "folder", "link", "special", "sparse"]
 
