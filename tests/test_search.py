@@ -12,6 +12,7 @@ from dinoseek.embedder import Embedder, load_embedder
 from dinoseek.errors import DinoseekError, GalleryError, ImageError, UsageError
 from dinoseek.gallery.base import WEB, Record
 from dinoseek.gallery.factory import open_gallery
+from dinoseek.gallery.filters import parse
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.region import Region
 from dinoseek.ingest.pipeline import ingest
@@ -406,3 +407,29 @@ def test_a_mix_of_vectors_of_an_empty_gallery_has_no_hits(tmp_path, embedder):
         assert search(gallery, Mix([np.ones(3), np.array([1.0, 0, 0])])) == []
         with pytest.raises(UsageError):
             search(gallery, Mix([np.ones(3), np.ones(4)]))
+
+
+@pytest.mark.parametrize("k", [3, COUNT])
+@pytest.mark.parametrize(
+    "condition", ["id in (3, 5) or id > 20", "not id between 2 and 24", "id < 0"]
+)
+def test_only_images_that_a_condition_holds_for_are_searched(gallery, photos, condition, k):
+    holds = {
+        "id in (3, 5) or id > 20": lambda id: id in (3, 5) or id > 20,
+        "not id between 2 and 24": lambda id: not 2 <= id <= 24,
+        "id < 0": lambda _: False,
+    }[condition]
+    for query in (photos / "04.png", Mix([4, 5]), Mix([4, 9], [20], combine="best")):
+        every = search(gallery, query, COUNT)
+        expected = [hit.id for hit in every if holds(hit.id)][:k]
+        for where in (condition, parse(condition)):
+            assert [hit.id for hit in search(gallery, query, k, where=where)] == expected
+            ((_, many),) = search_many(gallery, [query], k, where=where)
+            assert [hit.id for hit in many] == expected
+
+
+def test_a_condition_that_cannot_be_read_is_refused_before_anything_is_asked(gallery):
+    for ask in (search, search_many):
+        with pytest.raises(UsageError) as caught:
+            ask(gallery, 1 if ask is search else [1], where="id ==")
+        assert caught.value.code == "filter.syntax"

@@ -1,6 +1,7 @@
 """`dinoseek search`: queries of all kinds, formats of all kinds, and nothing else on stdout."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from dinoseek.embedder import load_embedder
+from dinoseek.gallery.base import Record
+from dinoseek.gallery.factory import open_gallery
 
 
 def names(hits):
@@ -410,3 +415,79 @@ def test_auto_needs_the_scores_of_random_pairs(dinoseek, gallery, photos):
 
     assert result.code == 2
     assert "dinoseek index" in result.err
+
+
+class TestConditions:
+    """Searching only some of the images."""
+
+    @pytest.fixture
+    def ask(self, photos, tmp_path):
+        """The photos with captions, and their colour as metadata."""
+        embedder = load_embedder("color-histogram")
+        files = sorted(photos.rglob("*.png"))
+        records = [
+            Record(
+                path=os.fsencode(file.relative_to(photos)),
+                root=str(photos),
+                digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+                width=60,
+                height=40,
+                bytes=file.stat().st_size,
+                mtime_ns=0,
+                format="PNG",
+                caption=f"=a {file.stem}",
+                metadata={"colour": file.name[:-6], "number": int(file.stem[-1])},
+            )
+            for file in files
+        ]
+        with open_gallery(tmp_path / "g.dino", embedder) as gallery:
+            gallery.add(records, embedder.embed(files))
+        return ("search", photos / "red-0.png", "--gallery", tmp_path / "g.dino", "-k", 12)
+
+    def test_only_images_it_holds_for_are_hits_and_their_metadata_comes_back(self, dinoseek, ask):
+        where = 'colour in ("blue", "green") and number >= 2'
+
+        result = dinoseek(*ask, "--where", where, "--json")
+
+        assert len(result.json) == 4
+        assert {hit["metadata"]["colour"] for hit in result.json} == {"blue", "green"}
+        assert {hit["metadata"]["number"] for hit in result.json} == {2, 3}
+        assert result.err == ""
+
+    def test_csv_and_the_long_table_have_the_metadata(self, dinoseek, ask):
+        where = ("--where", 'colour = "red"')
+
+        rows = list(csv.DictReader(io.StringIO(dinoseek(*ask, *where, "--csv").out)))
+        lines = dinoseek(*ask, *where, "--long").out.splitlines()
+
+        assert [row["colour"] for row in rows] == ["red"] * 4
+        assert {row["number"] for row in rows} == {"0", "1", "2", "3"}
+        assert rows[0]["caption"] == "'=a red-0"
+        assert "=a red-0" in lines[0]
+        assert lines[1:3] == ["     colour: red", "     number: 0"]
+
+    def test_nothing_left_is_told_with_the_name_that_was_meant(self, dinoseek, ask):
+        result = dinoseek(*ask, "--where", 'color = "red"')
+
+        assert result.code == 0
+        assert result.out == "no hits\n"
+        assert "holds for 0 images" in result.err
+        assert "`color`; did you mean `colour`?" in result.err
+
+    def test_a_name_that_no_image_has_is_told_even_if_there_are_hits(self, dinoseek, ask):
+        result = dinoseek(*ask, "--where", 'not color = "red"', "--json")
+
+        assert len(result.json) == 12
+        assert "did you mean `colour`?" in result.err
+
+    def test_a_cut_off_that_leaves_nothing_is_not_blamed_on_the_condition(self, dinoseek, ask):
+        result = dinoseek(*ask, "--where", 'colour = "red"', "--min-score", 2)
+
+        assert result.out == "no hits\n"
+        assert "holds for 4 images" in result.err
+
+    def test_a_condition_that_cannot_be_read_is_one_line(self, dinoseek, ask):
+        result = dinoseek(*ask, "--where", "colour =")
+
+        assert result.code == 2
+        assert len(result.err.splitlines()) == 1

@@ -20,6 +20,7 @@ from dinoseek.errors import DinoseekError, UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.gallery.base import Hit
+    from dinoseek.gallery.filters import Filter
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 PARTIAL = 3
@@ -140,6 +141,8 @@ def command(
     with _opened(gallery, database, choice, disable_cache=disable_cache) as opened:
         queries = list(asked_queries(words, more, combine))
         groups, failed = _answers(opened, queries, keywords)
+        if where := keywords["where"]:
+            _tell_condition(opened, where, found=any(hits for _, hits in groups))
         write_hits([(query.name, hits) for query, hits in groups], form, long=long)
         if reports:
             write_reports(opened, groups, reports, keywords["region"], database or opened.path)
@@ -151,14 +154,16 @@ _FORMAT_FLAGS = ("json", "jsonl", "csv", "paths", "print0")
 
 def _keywords(options: dict[str, Any]) -> dict[str, Any]:
     """The options as `search_many` takes them."""
+    from dinoseek.gallery.filters import parse
     from dinoseek.images.region import Region
 
-    score, region = options["collapse_score"], options["region"]
+    score, region, where = (options[name] for name in ("collapse_score", "region", "where"))
     return {
         **{name: value for name, value in options.items() if name != "collapse_score"},
         **({} if score is None else {"collapse": True, "collapse_score": score}),
         "min_score": _score(options["min_score"]),
         "region": None if region is None else Region.parse(region),
+        "where": None if where is None else parse(where),
     }
 
 
@@ -209,6 +214,14 @@ def _opened(
             for failure in failures:
                 click.echo(f"skipped {failure.item}: {failure.reason}", err=True)
             yield opened
+
+
+def _tell_condition(gallery: "SqliteGallery", where: "Filter", *, found: bool) -> None:
+    """Says what may be wrong with --where: names that no image has, and that nothing is left."""
+    if not found:
+        click.echo(f"--where holds for {gallery.count(where):,} images", err=True)
+    for sentence in gallery.unknown_names(where):
+        click.echo(f"--where: {sentence}", err=True)
 
 
 def _only_gallery() -> Path:

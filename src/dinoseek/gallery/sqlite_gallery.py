@@ -110,6 +110,16 @@ class SqliteGallery:
             allowed = None if where is None else filters.matching(self._connection, where)
             return self._hits(space, queries, k, allowed)
 
+    def count(self, where: Filter) -> int:
+        """How many images a filter holds for."""
+        with self.reading():
+            return len(filters.matching(self._connection, where))
+
+    def unknown_names(self, where: Filter) -> list[str]:
+        """A sentence for each name in a filter that no image has, with names that are nearly it."""
+        with self.reading():
+            return filters.unknown_names(self._connection, where)
+
     def _space(self) -> Space | None:
         fingerprint = self.embedder.fingerprint if self.embedder else None
         return choose(self.path, spaces_of(self._connection), fingerprint)
