@@ -348,7 +348,7 @@ def test_a_region_outside_the_picture_is_one_error_and_stops_no_other(gallery, p
     error, hits = [answer for _, answer in search_many(gallery, queries, 1)]
 
     assert error.code == "search.region"
-    assert "20 x 20" in str(error)
+    assert "04.png, which is 20 x 20 pixels" in str(error)
     assert names(hits) == ["05.png"]
 
 

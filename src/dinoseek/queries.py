@@ -171,10 +171,10 @@ def _read(source: Source, embedder: Embedder | None) -> Operand:
         raise UsageError("search.no_embedder", source.name, reason)
     if isinstance(query, Image.Image):
         image = load_image(query, limits=embedder.limits, faithful=embedder.preset.faithful)
-        return Operand(weight=weight, image=_prepared(image, source.region, embedder))
+        return Operand(weight=weight, image=_prepared(image, source, embedder))
     data = query if isinstance(query, bytes) else read_bytes(query, embedder.limits)
     image = _decoded(data, source, embedder)
-    prepared = _prepared(image, source.region, embedder)
+    prepared = _prepared(image, source, embedder)
     digest = hashlib.sha256(data).hexdigest()
     return Operand(weight=weight, image=prepared, own=own, digest=digest)
 
@@ -190,8 +190,8 @@ def _decoded(data: bytes, source: Source, embedder: Embedder) -> Image.Image:
     )
 
 
-def _prepared(image: Image.Image, region: Region | None, embedder: Embedder) -> Prepared:
-    return embedder.prepare(region.of(image) if region else image)
+def _prepared(image: Image.Image, source: Source, embedder: Embedder) -> Prepared:
+    return embedder.prepare(source.region.of(image, source.name) if source.region else image)
 
 
 def unit(vector: ArrayLike | None, dim: int | None) -> Array:

@@ -55,18 +55,23 @@ class Region:
             raise UsageError("search.region", text, reason, fix=fix)
         return cls(*(number for number, _ in numbers), percent=signs == {"%"})
 
-    def of(self, image: Image.Image) -> Image.Image:
-        """The part of `image`. UsageError search.region if it reaches outside."""
-        return image.crop(self._box(*image.size))
+    def of(self, image: Image.Image, name: str = "the picture") -> Image.Image:
+        """The part of `image`, called `name`. UsageError search.region if it reaches outside."""
+        width, height = image.size
+        left, top, right, bottom = box = self._box(width, height)
+        wrong = ""
+        if right > width or bottom > height:
+            wrong = "it reaches outside"
+        elif left == right or top == bottom:
+            wrong = "it is less than a pixel of"
+        if wrong:
+            raise self._error(f"{wrong} {name}, which is {width} x {height} pixels")
+        return image.crop(box)
 
     def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
         across, down = (width / 100, height / 100) if self.percent else (1, 1)
         left, right = round(self.left * across), round((self.left + self.width) * across)
         top, bottom = round(self.top * down), round((self.top + self.height) * down)
-        if right > width or bottom > height:
-            raise self._error(f"it reaches outside the picture of {width} x {height} pixels")
-        if left == right or top == bottom:
-            raise self._error(f"it is less than a pixel of a picture of {width} x {height}")
         return left, top, right, bottom
 
     def _error(self, reason: str) -> UsageError:
