@@ -53,7 +53,8 @@ class Region:
             reason = "a region is four numbers, x,y,width,height, all in pixels or all in per cent"
             fix = "as in 10,20,300,200 or 10%,10%,50%,50%"
             raise UsageError("search.region", text, reason, fix=fix)
-        return cls(*(number for number, _ in numbers), percent=signs == {"%"})
+        left, top, width, height = (number for number, _ in numbers)
+        return cls(left, top, width, height, percent=signs == {"%"})
 
     def of(self, image: Image.Image, name: str = "the picture") -> Image.Image:
         """The part of `image`, called `name`. UsageError search.region if it reaches outside."""
