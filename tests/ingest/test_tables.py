@@ -442,18 +442,25 @@ def test_CSV_17_a_table_that_may_not_be_read_is_an_error_of_the_machine(tmp_path
     assert done.stdout == "path.unreadable\n"
 
 
-def test_CSV_18_CSV_19_a_row_is_the_same_whatever_stands_round_it(table: Make) -> None:
-    lines = [f"http://a/{number},{number}\n" for number in range(100)]
+def said(table: Table) -> dict[str | None, tuple[Any, ...]]:
+    """What the rows of a table say, by address."""
+    rows = [row for row in table.rows() if isinstance(row, Row)]
+    return {row.url: (row.path, row.caption, dict(row.metadata)) for row in rows}
 
-    def said(lines: list[str]) -> dict[str | None, tuple[Any, ...]]:
-        rows = table("url,n\n" + "".join(lines)).rows()
-        return {row.url: (row.path, row.metadata) for row in rows if isinstance(row, Row)}
 
-    once = said(lines)
-    assert said(lines[::-1]) == once
-    more = said([*lines, *(f"http://b/{number},0\n" for number in range(10))])
+LINES = [f"http://a/{number},{number}\n" for number in range(100)]
+
+
+def test_CSV_18_rows_stay_the_same_when_others_are_added(table: Make) -> None:
+    once = said(table("url,n\n" + "".join(LINES)))
+    more = said(table("url,n\n" + "".join([*LINES, *(f"http://b/{n},0\n" for n in range(10))])))
     assert len(more.keys() - once.keys()) == 10
     assert {url: more[url] for url in once} == once
+
+
+def test_CSV_19_rows_stay_the_same_in_another_order(table: Make) -> None:
+    once = said(table("url,n\n" + "".join(LINES)))
+    assert said(table("url,n\n" + "".join(LINES[::-1]))) == once
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])

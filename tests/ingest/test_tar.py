@@ -113,6 +113,11 @@ def test_attributes_give_name_and_size_of_the_next_member_only() -> None:
     assert [(entry.name, entry.size) for entry in read(archive)] == [(b"long=er\n", 3), (b"b", 0)]
 
 
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"5", b"6"])
+def test_links_folders_and_devices_have_no_data_whatever_their_size(kind: bytes) -> None:
+    assert names(header(b"a", 700, kind) + header(b"b") + END) == [b"a", b"b"]
+
+
 def test_global_attributes_and_long_links_are_passed_over() -> None:
     data = record(b"path", b"all")
     archive = (

@@ -124,11 +124,12 @@ def _is_whole(line: str) -> bool:
 def first_undecodable(stream: io.BufferedReader, encoding: str) -> int:
     """Where the first byte is that cannot be decoded, counted from 0."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    position = 0
-    while block := stream.read(_BLOCK):
+    position, block = 0, b"-"
+    while block:
+        block = stream.read(_BLOCK)
         waiting = len(decoder.getstate()[0])
         try:
-            decoder.decode(block)
+            decoder.decode(block, final=not block)
         except UnicodeDecodeError as exc:
             return position - waiting + exc.start
         position += len(block)
