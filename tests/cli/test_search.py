@@ -7,7 +7,10 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -491,3 +494,77 @@ class TestConditions:
 
         assert result.code == 2
         assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.enable_socket
+@pytest.mark.allow_hosts(["127.0.0.1"])
+class TestAddresses:
+    """Pictures on the web, served here."""
+
+    @pytest.fixture
+    def address(self, photos, monkeypatch):
+        monkeypatch.setenv("DINOSEEK_ALLOW_PRIVATE_HOSTS", "1")
+        handler = partial(QuietHandler, directory=str(photos))
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+            thread.join()
+
+    def test_an_address_is_fetched_and_searched_with(self, dinoseek, gallery, address):
+        query = f"{address}/red-0.png"
+        ask = ("search", query, "--gallery", gallery, "-k", 1, "--json")
+
+        hits = dinoseek(*ask).json
+
+        assert names(hits) == ["red-0.png"]
+        assert hits[0]["query"] == query
+        assert names(dinoseek(*ask, "--exclude-self").json) != ["red-0.png"]
+
+    def test_it_joins_with_others_and_has_regions(self, dinoseek, gallery, address, photos):
+        words = (photos / "red-0.png", "-", f"2:{address}/blue-0.png@0,0,10,10")
+
+        result = dinoseek("search", *words, "--gallery", gallery, "-k", 4, "--json")
+
+        assert {name[:3] for name in names(result.json)[:4]} == {"red"}
+
+    def test_one_that_fails_stops_no_other(self, dinoseek, gallery, address, photos):
+        words = (f"{address}/nothing.png", photos / "blue-0.png")
+
+        result = dinoseek("search", *words, "--gallery", gallery, "-k", 1, "--json")
+
+        assert result.code == 3
+        assert names(result.json) == ["blue-0.png"]
+        assert "404" in result.err
+
+    def test_alone_it_is_the_error(self, dinoseek, gallery, address):
+        result = dinoseek("search", f"{address}/nothing.png", "--gallery", gallery, "--json")
+
+        assert result.code == 3
+        assert result.json["code"] == "url.http_404"
+
+    def test_more_than_is_allowed_is_refused(self, dinoseek, gallery, address):
+        ask = ("search", f"{address}/red-0.png", "--gallery", gallery, "--json")
+
+        assert dinoseek(*ask, "--max-megabytes", 0.001).json["code"] == "url.too_large"
+
+    def test_URL_an_address_that_leads_inside_is_refused(
+        self, dinoseek, gallery, address, monkeypatch
+    ):
+        monkeypatch.delenv("DINOSEEK_ALLOW_PRIVATE_HOSTS")
+
+        result = dinoseek("search", f"{address}/red-0.png", "--gallery", gallery, "--json")
+
+        assert result.code == 3
+        assert result.json["code"] in ("url.blocked_address", "url.port")
+
+    def test_its_picture_is_in_the_report(self, dinoseek, gallery, address, tmp_path):
+        dinoseek("search", f"{address}/red-0.png", "--gallery", gallery, "--html", "hits.html")
+
+        assert 'alt="Query: red-0.png"' in (tmp_path / "hits.html").read_text()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""

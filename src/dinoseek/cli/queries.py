@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from dinoseek.errors import UsageError, printable
+from dinoseek.errors import FetchError, UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
@@ -21,6 +21,7 @@ MAX_STDIN_BYTES = 64_000_000
 Combine: TypeAlias = Literal["average", "best"]
 Sign: TypeAlias = Literal["+", "-"]
 _WEIGHT = re.compile(r"(?P<weight>[0-9]{1,9}(?:\.[0-9]{1,9})?):(?P<rest>.+)", re.DOTALL)
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _REGION = re.compile(r"(?P<rest>.+)@(?P<region>[0-9.% ]+(?:,[0-9.% ]+){3})", re.DOTALL)
 
 
@@ -55,11 +56,12 @@ class Operand:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A query as the user wrote it, and its pictures."""
+    """A query as the user wrote it, and its pictures; or why one of them could not be fetched."""
 
     name: str
     operands: tuple[Operand, ...]
     combine: Combine = "average"
+    error: FetchError | None = None
 
     def means(self) -> "Query":
         """The query for `dinoseek.search`."""
@@ -74,20 +76,30 @@ class Asked:
 
 
 def asked_queries(
-    words: Sequence[str], more: Sequence[str] = (), combine: Combine = "average"
+    words: Sequence[str],
+    more: Sequence[str] = (),
+    *,
+    combine: Combine = "average",
+    max_bytes: int = MAX_STDIN_BYTES,
 ) -> Iterator[Asked]:
     """The queries that `words` name, and `more`, each of which is one.
 
-    + and - between two words make them one query. A word is a file, a folder of files, - for stdin,
-    or id:42 or 42; before it may stand a weight, as in 2:cat.jpg, and behind it a region, as in
-    cat.jpg@10,20,300,200. A path that exists wins over all of these. Raises UsageError for a
-    folder without images, and for words that make no sense.
+    + and - between two words make them one query. A word is a file, a folder of files, an address
+    of at most `max_bytes`, - for stdin, or id:42 or 42; before it may stand a weight, as in
+    2:cat.jpg, and behind it a region, as in cat.jpg@10,20,300,200. A path that exists wins over
+    all of these. Raises UsageError for a folder without images, and for words without sense.
     """
     groups = [*_groups(words), *(group for word in more for group in _groups([word]))]
     if [word for group in groups for _, word in group].count("-") > 1:
         raise UsageError("search.stdin", "-", "it can be named once: stdin is read to its end")
     for group in groups:
-        yield from _asked(group, combine)
+        name = group[0][1] + "".join(f" {sign} {word}" for sign, word in group[1:])
+        try:
+            operands = [replace(_operand(word, max_bytes), sign=sign) for sign, word in group]
+        except FetchError as exc:
+            yield Asked(name=name, operands=(), error=exc)
+        else:
+            yield from _asked(Asked(name=name, operands=tuple(operands), combine=combine))
 
 
 def _groups(words: Sequence[str]) -> Iterator[list[tuple[Sign, str]]]:
@@ -102,24 +114,20 @@ def _groups(words: Sequence[str]) -> Iterator[list[tuple[Sign, str]]]:
         yield group
 
 
-def _asked(group: list[tuple[Sign, str]], combine: Combine) -> Iterator[Asked]:
-    operands = [replace(_operand(word), sign=sign) for sign, word in group]
-    if len(operands) == 1 and operands[0].weight is not None:
+def _asked(asked: Asked) -> Iterator[Asked]:
+    """The query, or those of the pictures in a folder, if it makes sense."""
+    first, *more = asked.operands
+    if not more and first.weight is not None:
         reason = "a weight says something beside another picture only"
-        fix = f"as in {operands[0].word} + cat.jpg"
-        raise UsageError("search.weight", operands[0].word, reason, fix=fix)
-    folders = [each for each in operands if _is_folder(each.means)]
-    if folders and len(operands) > 1:
+        raise UsageError("search.weight", first.word, reason, fix=f"as in {first.word} + cat.jpg")
+    folders = [each for each in asked.operands if _is_folder(each.means)]
+    if folders and more:
         reason = "a folder is as many queries as it has pictures"
         raise UsageError("search.folder", folders[0].word, reason, fix="name one picture")
-    if folders:
-        yield from _folder(folders[0])
-    else:
-        name = group[0][1] + "".join(f" {sign} {word}" for sign, word in group[1:])
-        yield Asked(name=name, operands=tuple(operands), combine=combine)
+    yield from _folder(first) if folders else [asked]
 
 
-def _operand(word: str) -> Operand:
+def _operand(word: str, max_bytes: int) -> Operand:
     weight, region, rest = None, None, word
     if not _exists(rest) and (found := _WEIGHT.fullmatch(rest)):
         weight, rest = float(found["weight"]), found["rest"]
@@ -127,18 +135,30 @@ def _operand(word: str) -> Operand:
         from dinoseek.images.region import Region
 
         region, rest = Region.parse(found["region"]), found["rest"]
-    return Operand(word=word, means=_meaning(rest), weight=weight, region=region)
+    means = _meaning(rest, max_bytes)
+    return Operand(word=word, means=means, weight=weight, region=region)
 
 
-def _meaning(word: str) -> Path | bytes | int:
+def _meaning(word: str, max_bytes: int) -> Path | bytes | int:
     if word == "-":
         return _stdin()
     if _exists(word):
         return Path(word)
+    if _ADDRESS.match(word):
+        return _fetched(word, max_bytes)
     if word == "+":
         raise UsageError("search.sign", word, "it stands between two pictures")
     number = word.removeprefix("id:")
     return int(number) if number.isascii() and number.isdigit() else Path(word)
+
+
+def _fetched(address: str, max_bytes: int) -> bytes:
+    from dinoseek.ingest.fetch import Fetcher, FetchOptions
+
+    allow_private = os.environ.get("DINOSEEK_ALLOW_PRIVATE_HOSTS") == "1"
+    options = FetchOptions(max_bytes=max_bytes, allow_private=allow_private)
+    with Fetcher(options) as fetcher:
+        return fetcher.fetch(address).data
 
 
 def _exists(word: str) -> bool:

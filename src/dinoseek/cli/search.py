@@ -128,9 +128,9 @@ def command(
       dinoseek search cat.jpg@10%,10%,50%,50% --where 'width >= 800' --min-score auto --collapse
       cat cat.jpg | dinoseek search - -d photos/
 
-    Finds the images that look most like each QUERY: an image file, a folder of them, - for a
-    picture on stdin, or id:N for an image of the gallery. + and - between two make them one query,
-    for what is like the first and like, or unlike, the second. With -d no index is needed first.
+    Finds the images that look most like each QUERY: an image file, a folder of them, an address,
+    - for a picture on stdin, or id:N for an image of the gallery. + and - between two make them one
+    query: like the first, and like or unlike the second. With -d no index is needed first.
     """
     form = chosen_format(**{name: options.pop(name) for name in _FORMAT_FLAGS})
     if not words and not more:
@@ -139,7 +139,8 @@ def command(
     keywords = _keywords(options)
     choice = _as_named(choice, model_size, model_path)
     with _opened(gallery, database, choice, disable_cache=disable_cache) as opened:
-        queries = list(asked_queries(words, more, combine))
+        most = choice.limits().max_bytes
+        queries = list(asked_queries(words, more, combine=combine, max_bytes=most))
         groups, failed = _answers(opened, queries, keywords)
         if where := keywords["where"]:
             _tell_condition(opened, where, found=any(hits for _, hits in groups))
@@ -250,10 +251,12 @@ def _answers(
     """The hits of each query that could be answered, and how many could not, told on stderr."""
     from dinoseek.search import search_many
 
-    found = search_many(gallery, [query.means() for query in queries], **options)
+    known = [query.means() for query in queries if query.error is None]
+    answers = (answer for _, answer in search_many(gallery, known, **options))
+    found = ((query, query.error or next(answers)) for query in queries)
     groups, failed = [], 0
     shown = with_progress(found, lambda: len(queries), "searching", quiet=len(queries) < 20)
-    for query, (_, answer) in zip(queries, shown, strict=True):
+    for query, answer in shown:
         if isinstance(answer, DinoseekError):
             if len(queries) == 1:
                 raise answer
