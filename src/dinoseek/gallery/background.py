@@ -119,7 +119,7 @@ def sample(connection: sqlite3.Connection, space: Space) -> Background | None:
     seed = hashlib.sha256(space.key.space.encode()).digest()
     chosen = np.random.default_rng(list(seed)).choice(ids, min(len(ids), _SAMPLE), replace=False)
     vectors = _vectors(connection, space, np.sort(chosen).tolist())
-    return _of_scores(_between_all(vectors), len(ids))
+    return of_vectors(vectors, len(ids))
 
 
 def _vectors(connection: sqlite3.Connection, space: Space, ids: Sequence[int]) -> Array:
@@ -133,6 +133,11 @@ def _vectors(connection: sqlite3.Connection, space: Space, ids: Sequence[int]) -
     if not (np.isfinite(norms) & (norms > 0)).all():
         raise sqlite3.DatabaseError(f"a vector of space {space.id} changed on the disk")
     return rows / norms
+
+
+def of_vectors(vectors: Array, rows: int) -> Background:
+    """The background that some vectors (n, d) of unit length show, of a space of `rows`."""
+    return _of_scores(_between_all(vectors), rows)
 
 
 def _between_all(vectors: Array) -> Array:

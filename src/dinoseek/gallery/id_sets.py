@@ -19,11 +19,17 @@ def read_ids(connection: sqlite3.Connection, query: str, values: Sequence[object
     """
     joined = f"SELECT count(*), group_concat(id) FROM ({query})"
     count, text = connection.execute(joined, values).fetchone()
-    digits = (text or "").replace(",", "")
-    found = np.fromstring(text, np.int64, sep=",") if digits.isdigit() else NONE
+    found = _numbers(text or "")
     if len(found) != count:  # a bit that flipped on the disk can make text of a number
         raise sqlite3.DatabaseError("an image's id that is no number")
     return _each_once(found)
+
+
+def _numbers(text: str) -> Ids:
+    """The numbers (n,) between the commas of a text; none if anything else is there."""
+    if ",," in f",{text}," or not text.replace(",", "").isdigit():
+        return NONE
+    return np.fromstring(text, np.int64, sep=",")
 
 
 def _each_once(ids: Ids) -> Ids:
