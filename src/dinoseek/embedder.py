@@ -192,13 +192,7 @@ def load_embedder(
     )
     encoder: Encoder = make_encoder(params, config, engine, threads=threads)
     features = _features(encoder, pooling)
-    return Embedder(
-        features,
-        preset,
-        fingerprint,
-        limits,
-        encoder.engine,
-    )
+    return Embedder(features, preset, fingerprint, limits, encoder.engine)
 
 
 def _features(encoder: Encoder, pooling: str) -> Callable[[Sequence[Prepared]], Array]:

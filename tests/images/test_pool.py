@@ -1,5 +1,6 @@
 """Pictures that crash, stall or bloat their decoder, and what is left of the others."""
 
+import dataclasses
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dinoseek.images.pool as pool_module
 from dinoseek.errors import ImageError, MachineError
 from dinoseek.images.ahead import ahead
 from dinoseek.images.decode import decode
@@ -116,8 +118,49 @@ def test_IMG_41_memory_is_bounded_and_the_next_picture_is_fine(bad_pool):
 
 
 def test_a_process_that_the_system_kills_is_said_to_lack_memory(bad_pool):
+    bad_pool.decode(picture(), "x")  # so that it has started
     threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in children()]).start()
     assert refused(bad_pool, b"sleep") == "image.decode_oom"
+
+
+def test_a_process_that_is_killed_while_it_waits_costs_no_picture(bad_pool):
+    bad_pool.decode(picture(), "x")
+    (child,) = children()
+    os.kill(child, signal.SIGKILL)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert bad_pool.decode(picture(), "next").width == 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_IMG_41_a_file_larger_than_the_memory_is_refused_too():
+    limits = Limits(max_bytes=10**9)
+    with DecoderPool(PRESET, limits, workers=1, memory=50_000_000) as pool:
+        assert refused(pool, bytes(100_000_000)) == "image.decode_oom"
+        assert pool.decode(picture(), "next").width == 40
+
+
+def test_a_file_over_the_limit_is_not_even_sent():
+    with DecoderPool(PRESET, Limits(max_bytes=1000)) as pool:
+        assert refused(pool, bytes(1001)) == "image.too_large_bytes"
+        assert refused(pool, b"") == "image.empty"
+        assert children() == []
+
+
+def test_an_answer_that_makes_no_sense_is_a_crash(bad_pool):
+    for answer in (b"lie shape", b"lie size", b"lie words"):
+        assert refused(bad_pool, answer) == "image.decoder_crashed"
+        assert bad_pool.decode(picture(), "next").width == 40
+
+
+def test_a_refusal_by_the_preset_names_the_picture():
+    with DecoderPool(find_preset("official")) as pool, pytest.raises(ImageError) as caught:
+        pool.decode(picture(size=(1000, 10)), "long.png")
+    assert (caught.value.code, caught.value.subject) == ("image.aspect", "long.png")
+
+
+def test_a_preset_without_a_name_is_a_mistake():
+    with pytest.raises(ValueError, match="no name"):
+        DecoderPool(dataclasses.replace(PRESET, rounding="round"))
 
 
 def test_what_a_library_prints_does_not_disturb_the_answers(bad_pool):
@@ -153,23 +196,44 @@ def test_threads_share_the_processes():
         assert np.array_equal(result.prepared, PRESET.apply(decode(each)))
 
 
-def test_closing_ends_what_is_being_decoded():
+def test_closing_ends_what_is_being_decoded_and_blames_no_picture():
     pool = DecoderPool(PRESET, workers=1, program=BAD)
     threading.Timer(0.5, pool.close).start()
     start = time.monotonic()
-    with pytest.raises(ImageError):
+    with pytest.raises(ValueError, match="closed"):
         pool.decode(b"sleep", "x")
+    with pytest.raises(ValueError, match="closed"):
+        pool.decode(picture(), "x")
     assert time.monotonic() - start < 10
     assert children() == []
 
 
 @pytest.mark.parametrize(
-    "program", [("/no/such/program",), (sys.executable, "-c", "raise SystemExit(3)")]
+    ("program", "reason"),
+    [
+        (["/no/such/program"], "No such file"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "status 3"),
+        ([sys.executable, "-c", "import no_such_library"], "No module named 'no_such_library'"),
+        ([sys.executable, "-c", "print('hello' * 99, flush=True); input()"], "something else"),
+        ([sys.executable, "-c", "import time; time.sleep(600)"], "no sign of life"),
+    ],
 )
-def test_a_process_that_cannot_be_started_is_the_machines_fault(program):
+def test_a_process_that_cannot_be_started_is_the_machines_fault(program, reason, monkeypatch):
+    monkeypatch.setattr(pool_module, "_START_SECONDS", 2)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with DecoderPool(PRESET, program=program) as pool, pytest.raises(MachineError) as caught:
         pool.decode(picture(), "x")
     assert caught.value.code == "decoder.unstartable"
+    assert reason in caught.value.reason
+    assert children() == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+def test_closing_does_not_wait_for_a_process_that_is_starting():
+    pool = DecoderPool(PRESET, program=[sys.executable, "-c", "import time; time.sleep(600)"])
+    threading.Timer(0.3, pool.close).start()
+    with pytest.raises(ValueError, match="closed"):
+        pool.decode(picture(), "x")
     assert children() == []
 
 
@@ -222,12 +286,44 @@ def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
         """,
         tmp_path / "a.png",
     )
-    child = Path("/proc", done.stdout.strip())
-    for _ in range(100):
-        if not child.exists() or "\nState:\tZ" in (child / "status").read_text():
-            return
+    assert ends(int(done.stdout))
+
+
+def ends(child):
+    """Whether the process ends in the next seconds. A zombie has: its parent cannot wait for it."""
+    for _ in range(200):
+        try:
+            if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
+                return True
+        except OSError:
+            return True
         time.sleep(0.05)
-    raise AssertionError("the decoder outlived its parent")
+    return False
+
+
+def test_a_stalled_process_ends_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture())
+    done = run(
+        f"""
+        import threading
+        pool = DecoderPool(find_preset("squash@28"), seconds=1, workers=1, program={BAD})
+        pool.decode(data, "x")
+        print(pool._idle[0]._process.pid, flush=True)
+        threading.Thread(target=pool.decode, args=(b"sleep", "x"), daemon=True).start()
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        tmp_path / "a.png",
+    )
+    assert ends(int(done.stdout))
+
+
+def test_an_interrupt_leaves_a_process_at_its_work(bad_pool):
+    bad_pool.decode(picture(), "x")
+    (child,) = children()
+    os.kill(child, signal.SIGINT)
+    assert bad_pool.decode(picture(), "x").width == 40
+    assert children() == [child]
 
 
 def test_a_file_named_like_a_library_is_not_taken_for_it(tmp_path, monkeypatch):

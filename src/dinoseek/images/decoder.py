@@ -6,6 +6,7 @@ and answers each; it ends when its parent does.
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any, BinaryIO
@@ -20,22 +21,27 @@ from dinoseek.images.perceptual_hash import look
 from dinoseek.images.preprocess import Preset, find_preset
 from dinoseek.images.thumbnail import thumbnail_jpeg
 
-_OUT_OF_MEMORY = "image.decode_oom"
+NO_MEMORY = 12  # its exit status where there is not even the memory to say so
+
+# How much longer a process waits than its parent, which by then must be gone.
+_ORPHAN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What a decoder is to do with each picture, and with how much of the machine.
 
-    `memory` is in bytes, beyond what the process has before the first picture; `cpu_seconds` is for
-    one picture. Where the system has no such limits they do not hold.
+    `memory` is in bytes, beyond what the process has before the first picture. `cpu_seconds` is
+    what one picture may take of the processor, `seconds` what it may take by the clock, on a busy
+    machine far more. Where the system has no such limits (memory: all but Linux) they do not hold.
     """
 
     preset: str
     limits: Limits
     thumbnail: bool = False
-    memory: int = 1_500_000_000
+    memory: int = 3 * 2**29
     cpu_seconds: float = 10.0
+    seconds: float = 60.0
 
     def header(self) -> dict[str, Any]:
         """The job as a message."""
@@ -49,21 +55,17 @@ class Job:
         return cls(**{**values, "limits": limits})
 
 
-def main() -> None:
-    """Answers pictures until there are no more."""
+def main() -> int:
+    """Answers pictures until there are no more; its exit status."""
     source, target = _own_streams()
-    with suppress(EOFError, OSError):  # the parent is gone, or has closed the pipe
-        header, _ = receive(source)
-        job = Job.of(header)
-        preset = find_preset(job.preset)
-        _limit_memory(job.memory)
-        send(target, {"ready": True})
-        while True:
-            header, (data,) = receive(source)
-            _limit_time(job.cpu_seconds)
-            answer, parts = _answer(data, header["subject"], job, preset)
-            _limit_time(0)
-            send(target, answer, parts)
+    _set_signals()
+    try:
+        _serve(source, target)
+    except (EOFError, OSError):  # the parent is gone, or has closed the pipe
+        return 0
+    except MemoryError:
+        return NO_MEMORY
+    return 0
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -76,6 +78,28 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     return source, target
 
 
+def _set_signals() -> None:
+    """Leaves Ctrl-C to the parent, and has the clocks of `_limit_time` end the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGPROF", "SIGALRM"):  # a process inherits what its parent ignores
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+def _serve(source: BinaryIO, target: BinaryIO) -> None:
+    header, _ = receive(source)
+    job = Job.of(header)
+    preset = find_preset(job.preset)
+    _limit_memory(job.memory)
+    send(target, {"ready": True})
+    while True:
+        header, (data,) = receive(source)
+        _limit_time(job.cpu_seconds, job.seconds + _ORPHAN_SECONDS)
+        answer, parts = _answer(data, header["subject"], job, preset)
+        _limit_time(0, 0)
+        send(target, answer, parts)
+
+
 def _answer(
     data: bytes, subject: str, job: Job, preset: Preset
 ) -> tuple[dict[str, Any], list[bytes | memoryview]]:
@@ -85,7 +109,7 @@ def _answer(
         return {"error": exc.as_dict()}, []
     except MemoryError:
         reason = "decoding it takes more memory than is allowed"
-        return {"error": ImageError(_OUT_OF_MEMORY, subject, reason).as_dict()}, []
+        return {"error": ImageError("image.decode_oom", subject, reason).as_dict()}, []
 
 
 def _decoded(
@@ -98,7 +122,7 @@ def _decoded(
         faithful=preset.faithful,
         least_side=preset.least_side,
     )
-    prepared = np.ascontiguousarray(preset.apply(image))
+    prepared = np.ascontiguousarray(preset.apply(image, subject))
     small = thumbnail_jpeg(image) if job.thumbnail else b""
     header = {
         "shape": prepared.shape,
@@ -110,21 +134,22 @@ def _decoded(
 
 
 def _limit_memory(more: int) -> None:
-    """Keeps the process from taking `more` bytes than it has now, on Linux and its like."""
+    """Keeps the process from taking `more` bytes than it has now, and from leaving a core dump."""
     with suppress(ImportError, OSError, ValueError, IndexError):
         import resource  # noqa: PLC0415 - not on Windows
 
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115, PTH123
         limit = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _limit_time(cpu_seconds: float) -> None:
-    """Has the system end the process after so much computing; 0: not any more."""
+def _limit_time(cpu_seconds: float, seconds: float) -> None:
+    """Has the system end the process after so much computing, or so much time; 0: not any more."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

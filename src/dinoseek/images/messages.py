@@ -24,13 +24,21 @@ def send(
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
-    """Reads a message; EOFError if the other side is gone, ValueError for what is no message."""
+def receive(stream: BinaryIO, most: int | None = None) -> tuple[dict[str, Any], list[bytes]]:
+    """Reads a message, after its header no more than `most` bytes, as none is longer.
+
+    EOFError if the other side is gone, ValueError for what is no message.
+    """
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     if length > MAX_HEADER:
         raise ValueError("this is not a message")
     header = json.loads(_exactly(stream, length))
-    return header, [_exactly(stream, size) for size in header.pop("sizes")]
+    sizes = header.pop("sizes", None) if isinstance(header, dict) else None
+    if not isinstance(sizes, list) or not all(isinstance(n, int) and n >= 0 for n in sizes):
+        raise ValueError("this is not a message")
+    if most is not None and sum(sizes) > most:
+        raise ValueError(f"a message of {sum(sizes)} bytes")
+    return header, [_exactly(stream, size) for size in sizes]
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

@@ -5,33 +5,33 @@ this process has threads and because a script that uses the library needs no gua
 """
 
 import logging
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoseek.errors import ImageError, MachineError, printable
-from dinoseek.images.decoder import Job
-from dinoseek.images.limits import DEFAULT_LIMITS, Limits
-from dinoseek.images.messages import receive, send
-from dinoseek.images.preprocess import Preset
+from dinoseek.errors import ImageError, printable
+from dinoseek.images.child import Child
+from dinoseek.images.decoder import NO_MEMORY, Job
+from dinoseek.images.limits import DEFAULT_LIMITS, Limits, check_bytes
+from dinoseek.images.preprocess import Preset, find_preset
 
 logger = logging.getLogger(__name__)
 
 # -P: a file numpy.py in the current folder must not be taken for NumPy
 _PROGRAM = (sys.executable, "-P", "-m", "dinoseek.images.decoder")
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_START_SECONDS = 60.0
 _LOOK_EVERY = 0.1  # seconds
+
+# The signals of the clocks that a process sets itself, and what the system does to the greedy.
+_TIME_IS_UP = {-getattr(signal, name) for name in ("SIGPROF", "SIGALRM") if hasattr(signal, name)}
+_KILLED = -getattr(signal, "SIGKILL", 9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ class Decoded:
 class DecoderPool:
     """Decodes pictures in up to `workers` processes; a context manager that ends them.
 
-    Threads may share it: each waits until a process is free. `seconds` is the longest that a
-    picture may take by the clock; see `Job` for the other limits, which hold inside the process.
+    Threads may share it: each waits until a process is free. Processes are started when they are
+    first needed. `seconds` is the longest that a picture may take by the clock; see `Job` for the
+    other limits, which hold inside the process.
     """
 
     def __init__(
@@ -64,24 +65,26 @@ class DecoderPool:
         *,
         thumbnail: bool = False,
         workers: int = 2,
-        seconds: float = 60.0,
+        seconds: float = Job.seconds,
         memory: int = Job.memory,
         cpu_seconds: float = Job.cpu_seconds,
-        program: Sequence[str] = _PROGRAM,
+        program: Sequence[str] | None = None,
     ) -> None:
+        if find_preset(preset.name) != preset:
+            raise ValueError(f"{preset} has no name, so a process cannot be told of it")
         self._job = Job(
             preset=preset.name,
             limits=limits,
             thumbnail=thumbnail,
             memory=memory,
             cpu_seconds=cpu_seconds,
+            seconds=seconds,
         )
-        self._program = program
-        self._seconds = seconds
+        self._program = program or _PROGRAM
         self._free = threading.Semaphore(workers)
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
-        self._busy: set[_Child] = set()
+        self._idle: list[Child] = []
+        self._busy: set[Child] = set()
         self._closed = threading.Event()
         self._watch: threading.Thread | None = None
 
@@ -92,12 +95,17 @@ class DecoderPool:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes; a picture that is being decoded is lost."""
-        self._closed.set()
+        """Ends the processes. Whoever waits for a picture then gets a ValueError."""
         with self._lock:
-            children, self._idle = [*self._idle, *self._busy], []
-        for child in children:
-            child.kill()
+            self._closed.set()
+            idle, self._idle = self._idle, []
+            busy = list(self._busy)
+            for child in busy:
+                child.kill()
+        for child in idle:
+            child.close()
+        for child in busy:
+            child.wait()
         if self._watch is not None:
             self._watch.join()
 
@@ -106,131 +114,107 @@ class DecoderPool:
 
         Raises ImageError as `dinoseek.images.decode.decode` does, and image.decoder_crashed,
         image.decode_timeout or image.decode_oom for a picture that ended its process. MachineError
-        decoder.unstartable if there can be no process.
+        decoder.unstartable if there can be no process: that is no fault of the picture.
         """
         name = printable(subject)
+        check_bytes(len(data), name, self._job.limits)
         with self._free:
-            child = self._take()
+            self._check_open()
+            child = self._taken()
             try:
-                header, parts = child.ask(data, name)
-            except (EOFError, OSError, ValueError) as exc:
+                decoded = _decoded(*child.ask(data, name))
+            except ImageError:
+                self._give_back(child)
+                raise
+            except Exception as exc:  # it has ended, or says what makes no sense
                 raise self._lost(child, name) from exc
             except BaseException:  # Ctrl-C in between: what the process says next is not known
                 self._drop(child)
                 raise
             self._give_back(child)
-        return _decoded(header, parts)
+            return decoded
 
-    def _take(self) -> "_Child":
-        if self._closed.is_set():
-            raise ValueError("the pool is closed")
+    def _taken(self) -> Child:
+        """A process that is ready for a picture, with its clock running."""
         with self._lock:
             child = self._idle.pop() if self._idle else None
-        child = child or _Child(self._program, self._job)
-        child.deadline = time.monotonic() + self._seconds
+        if child is not None and not child.is_alive:  # not for a picture: it had none
+            child.close()
+            child = None
+        if child is None:
+            child = self._started()
+        self._start_clock(child, self._job.seconds)
+        return child
+
+    def _started(self) -> Child:
+        child = Child(self._program)
+        try:
+            self._start_clock(child, _START_SECONDS)
+            child.begin(self._job)
+        except BaseException:
+            self._drop(child)
+            self._check_open()
+            raise
+        return child
+
+    def _start_clock(self, child: Child, seconds: float) -> None:
         with self._lock:
+            child.deadline = time.monotonic() + seconds
             self._busy.add(child)
-            if self._watch is None:
+            if self._closed.is_set():
+                child.kill()  # nobody else would: it came too late for `close`
+            elif self._watch is None:
                 name = "dinoseek-decoders"
                 self._watch = threading.Thread(target=self._kill_late, name=name, daemon=True)
                 self._watch.start()
-        return child
-
-    def _give_back(self, child: "_Child") -> None:
-        with self._lock:
-            self._busy.discard(child)
-            if not self._closed.is_set():
-                self._idle.append(child)
-
-    def _drop(self, child: "_Child") -> int:
-        """Ends a process, and returns what ended it."""
-        with self._lock:
-            self._busy.discard(child)
-        return child.kill()
 
     def _kill_late(self) -> None:
         """Kills what is over its time, for as long as the pool is open."""
         while not self._closed.wait(_LOOK_EVERY):
             now = time.monotonic()
             with self._lock:
-                late = [child for child in self._busy if now > child.deadline]
-            for child in late:
-                child.is_late = True
-                child.kill()
+                for child in self._busy:
+                    if now > child.deadline:
+                        child.is_late = True
+                        child.kill()
 
-    def _lost(self, child: "_Child", subject: str) -> ImageError:
+    def _give_back(self, child: Child) -> None:
+        with self._lock:
+            self._busy.discard(child)
+            is_wanted = not (self._closed.is_set() or child.is_late)
+            if is_wanted:
+                self._idle.append(child)
+        if not is_wanted:
+            child.close()
+
+    def _drop(self, child: Child) -> None:
+        with self._lock:
+            self._busy.discard(child)
+        child.close()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise ValueError("the pool is closed")
+
+    def _lost(self, child: Child, subject: str) -> ImageError:
         """Why a process ended while it had a picture."""
-        status = self._drop(child)
-        if child.is_late or -status == getattr(signal, "SIGPROF", 0):
-            limit = self._seconds if child.is_late else self._job.cpu_seconds
-            reason = f"decoding it takes longer than {limit:g} seconds"
+        status = child.status()
+        self._drop(child)
+        self._check_open()
+        if child.is_late or status in _TIME_IS_UP:
+            limit = self._job.seconds if child.is_late else self._job.cpu_seconds
+            kind = "" if child.is_late else " of computing"
+            reason = f"decoding it takes longer than {limit:g} seconds{kind}"
             return ImageError("image.decode_timeout", subject, reason)
-        if -status == getattr(signal, "SIGKILL", 9):  # not by us: the system was short of memory
-            reason = "decoding it took more memory than the system has"
+        if status in (NO_MEMORY, _KILLED):  # not killed by us: the system was short of memory
+            reason = "decoding it takes more memory than there is"
             return ImageError("image.decode_oom", subject, reason)
-        logger.info("the decoder of %s ended with status %d", subject, status)
+        logger.info("the decoder of %s ended with status %s", subject, status)
         return ImageError("image.decoder_crashed", subject, "it crashes the decoder")
 
 
-class _Child:
-    """One process, and what it is doing."""
-
-    def __init__(self, program: Sequence[str], job: Job) -> None:
-        self.deadline = float("inf")
-        self.is_late = False
-        try:
-            self._process = subprocess.Popen(
-                program,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is for the parent, which then decides
-            )
-        except OSError as exc:
-            raise _unstartable(program, exc.strerror or str(exc)) from exc
-        self._to = cast(BinaryIO, self._process.stdin)
-        self._from = cast(BinaryIO, self._process.stdout)
-        try:
-            send(self._to, job.header())
-            receive(self._from)
-        except (EOFError, OSError, ValueError) as exc:
-            raise _unstartable(program, f"it ended with status {self.kill()}") from exc
-        except BaseException:
-            self.kill()
-            raise
-
-    def ask(self, data: bytes, subject: str) -> tuple[dict[str, Any], list[bytes]]:
-        """What it answers to a picture; EOFError or OSError if it ends instead."""
-        send(self._to, {"subject": subject}, [data])
-        return receive(self._from)
-
-    def kill(self) -> int:
-        """Ends it, if it has not ended, and returns its status."""
-        with suppress(subprocess.TimeoutExpired):  # if it is about to end, for its own reason
-            self._process.wait(0.05 if self.deadline < float("inf") and not self.is_late else 0)
-        self._process.kill()
-        status = self._process.wait()
-        for pipe in (self._to, self._from):
-            with suppress(OSError, ValueError):
-                pipe.close()
-        return status
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, for a process that computes with one thread."""
-    package = str(Path(__file__).parents[2])  # where this very dinoseek is
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": path}
-
-
-def _unstartable(program: Sequence[str], reason: str) -> MachineError:
-    subject = "the decoder process"
-    fix = f"try it by hand: {' '.join(program)} < {os.devnull}"
-    return MachineError("decoder.unstartable", subject, f"it cannot be started ({reason})", fix=fix)
-
-
 def _decoded(header: dict[str, Any], parts: list[bytes]) -> Decoded:
+    """What an answer says; any error but ImageError if it is none."""
     if "error" in header:
         error = header["error"]
         raise ImageError(error["code"], error["subject"], error["reason"], fix=error["fix"])

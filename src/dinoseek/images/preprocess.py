@@ -104,11 +104,11 @@ class Preset:
             raise UsageError("preprocess.fast", self.name, reason, fix="leave -fast out")
         return dataclasses.replace(self, fast=True)
 
-    def apply(self, image: Image.Image) -> Bytes:
+    def apply(self, image: Image.Image, subject: object = "image") -> Bytes:
         """Turns an RGB `image` into bytes (H, W, 3), H and W multiples of 14.
 
-        ImageError image.aspect for a picture over 50 times as long as wide, unless it is squashed
-        or only cropped.
+        ImageError image.aspect, about `subject`, for a picture over 50 times as long as wide,
+        unless it is squashed or only cropped.
         """
         if image.mode != "RGB":
             raise ValueError(
@@ -116,19 +116,19 @@ class Preset:
             )
         match self.layout:
             case "resize-crop":
-                image = self._cropped(self._resized_to_crop(image))
+                image = self._cropped(self._resized_to_crop(image, subject))
             case "crop":
                 image = self._cropped(image)
             case "patches":
-                check_aspect(*image.size)
+                check_aspect(*image.size, subject)
                 size = patch_grid_size(*image.size, self.size, self.rounding)
                 image = image.resize(size, self.resample)
             case "squash":
                 image = self._squashed(image)
         return np.asarray(image)
 
-    def _resized_to_crop(self, image: Image.Image) -> Image.Image:
-        check_aspect(*image.size)
+    def _resized_to_crop(self, image: Image.Image, subject: object) -> Image.Image:
+        check_aspect(*image.size, subject)
         return image.resize(short_side_size(*image.size, self._short_side), self.resample)
 
     def _cropped(self, image: Image.Image) -> Image.Image:
