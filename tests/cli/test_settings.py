@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+HERE = str(Path(__file__).parents[1] / "ingest")  # of the decoder without processes
+
 
 @pytest.fixture
 def with_file(dinoseek, photos, tmp_path):
@@ -135,6 +137,9 @@ os.environ.pop("HOME", None)
 from dinoseek.cli.main import run
 import dinoseek.cli.index, dinoseek.cli.search, dinoseek.gallery.factory, dinoseek.search
 import dinoseek.ingest.pipeline, dinoseek.embedder, platformdirs
+sys.path.insert(0, sys.argv[4])  # not everyone may start the interpreter of root's home
+from here import HerePool
+sys.modules["dinoseek.ingest.pipeline"].DecoderPool = HerePool
 if os.getuid() == 0 and int(sys.argv[3]):
     os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
 folder, gallery = sys.argv[1:3]
@@ -148,7 +153,15 @@ sys.exit(run(["index", folder, *common]) or run(["search", "id:1", *common[:2]])
         pictures.mkdir()
         for photo in photos.rglob("*.png"):
             (pictures / photo.name).write_bytes(photo.read_bytes())
-        command = [sys.executable, "-c", script, str(pictures), str(folder / "g.dino"), str(uid)]
+        command = [
+            sys.executable,
+            "-c",
+            script,
+            str(pictures),
+            str(folder / "g.dino"),
+            str(uid),
+            HERE,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr

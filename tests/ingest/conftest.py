@@ -12,10 +12,13 @@ from PIL import Image
 from dinoseek.embedder import Embedder, load_embedder
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
+from dinoseek.ingest import pipeline
 from dinoseek.ingest.outcomes import Outcome, Summary
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.vit.blas import one_thread
+
+from .here import HerePool
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +26,13 @@ def single_blas_thread() -> Iterator[None]:
     """Threads that wait for each other cost more than pictures of 14 x 14 pixels."""
     with one_thread():
         yield
+
+
+@pytest.fixture(autouse=True)
+def decoding_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Decodes without processes, but for tests marked `decoders`."""
+    if "decoders" not in request.keywords:
+        monkeypatch.setattr(pipeline, "DecoderPool", HerePool)
 
 
 @pytest.fixture(scope="session")

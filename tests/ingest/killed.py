@@ -13,13 +13,17 @@ import sys
 import time
 from pathlib import Path
 
+from here import HerePool
+
 from dinoseek.embedder import load_embedder
 from dinoseek.gallery import factory
+from dinoseek.ingest import pipeline
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 
 EMBEDDER = load_embedder("color-histogram", preprocess="squash@14")
 BATCH_SIZE = 8
+pipeline.DecoderPool = HerePool  # what is killed is the run, not its decoders
 
 
 def index(photos: str, gallery: str, acks: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+HERE = str(Path(__file__).parent)  # of the decoder without processes
+
 # Root may read everything, so as root the work is done by "nobody", in a process of its own.
 SCRIPT = """
 import json, os, sys
@@ -19,9 +21,13 @@ from pathlib import Path
 from dinoseek.embedder import load_embedder
 from dinoseek.errors import DinoseekError
 from dinoseek.gallery.factory import open_gallery
+from dinoseek.ingest import pipeline
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 
+sys.path.insert(0, sys.argv[3])  # "nobody" may not start the interpreter of root's home
+from here import HerePool
+pipeline.DecoderPool = HerePool
 Path("/").as_uri()  # Python 3.13 imports its parts late, from where "nobody" may not read
 if os.getuid() == 0:
     os.setgid(65534)
@@ -71,7 +77,7 @@ def index(folder) -> Callable[..., list[dict]]:
     """Indexes once for each step, a change of modes; what happened each time."""
 
     def run(*steps: dict[str, str]) -> list[dict]:
-        command = [sys.executable, "-c", SCRIPT, folder, json.dumps(steps)]
+        command = [sys.executable, "-c", SCRIPT, folder, json.dumps(steps), HERE]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]

@@ -17,6 +17,8 @@ from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.search import search
 
+from .here import HerePool
+
 
 def kinds(outcomes):
     """The kind of each file's outcome, or the reason of those that have one, by path."""
@@ -314,15 +316,15 @@ def test_copies_of_a_broken_file_fail_alike(photos, draw, index, engine_calls):
 def test_I2_a_fault_of_ours_costs_one_file(photos, draw, index, monkeypatch, caplog):
     for i in range(5):
         draw(f"{i}.png")
-    decode = prepare.decode
+    decode = HerePool.decode
 
-    def faulty(data, *, subject, **options):
-        if subject.name == "3.png":
+    def faulty(self, data, subject):
+        if subject.file.name == "3.png":
             raise ZeroDivisionError("oops")
-        return decode(data, subject=subject, **options)
+        return decode(self, data, subject)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "decode", faulty)
+        patch.setattr(HerePool, "decode", faulty)
         outcomes = index()
     assert kinds(outcomes)["3.png"] == "path.unexpected"
     assert count(outcomes)["Stored"] == 4

@@ -1,6 +1,7 @@
-"""`dinoseek index`: brings a gallery up to date with folders of images."""
+"""`dinoseek index`: brings a gallery up to date with folders, lists and archives of images."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,76 +10,105 @@ import click
 from dinoseek.cli.interrupts import stop_requests
 from dinoseek.cli.options import ModelChoice, model_options, setting
 from dinoseek.cli.progress import with_progress
+from dinoseek.cli.sources import (
+    ListChoice,
+    is_address,
+    list_options,
+    sources_of,
+    web_options,
+)
 from dinoseek.errors import UsageError
 
 if TYPE_CHECKING:
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
     from dinoseek.ingest.outcomes import Failed, Summary
-    from dinoseek.ingest.sources import Source
+    from dinoseek.ingest.pipeline import AnySource
+    from dinoseek.ingest.web import WebOptions
 
 PARTIAL = 3
 _SHOWN = 10
 
 
 @click.command("index")
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True)
+@click.argument("words", metavar="[SOURCE]...", nargs=-1)
 @setting(
     "--gallery",
     type=click.Path(path_type=Path),
-    help="The gallery to fill.  [default: FOLDER's name + .dino, in this folder]",
+    help="The gallery to fill.  [default: SOURCE's name + .dino, in this folder]",
 )
 @model_options
 @click.option("--verify-files", is_flag=True, help="Read every file again, not only changed ones.")
-@click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Try again what failed before; without a SOURCE, only that.",
+)
 @click.option(
     "--moved-from",
     metavar="OLD",
     help="FOLDER is the folder OLD, moved: keep what is known of it.",
+)
+@list_options
+@web_options
+@click.option(
+    "--index",
+    "kind",
+    type=click.Choice(["auto", "exact", "hnsw", "ivf"]),
+    help="How vectors are searched.  [default: as before, or exact up to 200,000, then hnsw]",
 )
 @setting("--batch-size", type=click.IntRange(1, 4096), help="Images at once.  [default: 16]")
 @click.option("--json", "as_json", is_flag=True, help="Write the counts as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary.")
 def command(
     *,
-    folders: tuple[str, ...],
+    words: tuple[str, ...],
     gallery: Path | None,
     choice: ModelChoice,
     verify_files: bool,
-    retry_failed: bool,
     moved_from: str | None,
+    lists: ListChoice,
+    web: "Callable[[], WebOptions]",
+    kind: str | None,
     batch_size: int | None,
     as_json: bool,
     quiet: bool,
+    **options: bool,
 ) -> int:
     """\b
     Examples:
       dinoseek index photos/
       dinoseek index photos/ more/ --gallery all.dino --model dinov2-base
-      dinoseek index photos/ --gallery photos.dino --retry-failed
+      dinoseek index products.csv --url-column link --keep-images pictures/
+      dinoseek index shards/*.tar --gallery web.dino
+      find . -name "*.jpg" | dinoseek index - --gallery found.dino
+      dinoseek index --gallery photos.dino --retry-failed
 
-    Puts the images of folders, and of all folders below them, into a gallery. Only what is new,
-    changed, renamed or deleted since the last time is looked at; interrupted at any point, the
-    same command goes on. A file that cannot be read is listed and does not stop the run.
+    Puts images into a gallery. A SOURCE is a folder with all folders below it, an image file, a
+    list (.csv .tsv .jsonl .parquet, or .txt with one path or address a line), a tar archive, an
+    address, or - for a list on stdin. Only what is new, changed, renamed or deleted since the last
+    time is looked at; interrupted at any point, the same command goes on. What cannot be read is
+    listed and does not stop the run.
     """
     from dinoseek.embedder import BATCH_SIZE
     from dinoseek.gallery.factory import open_gallery
-    from dinoseek.ingest.sources import from_folder
 
-    sources = [from_folder(folder) for folder in folders]
-    path = gallery or default_gallery(folders[0])
+    path = gallery or default_gallery(words)
+    sources = sources_of(words, lists, retry=options["retry_failed"])
     if gallery is None and not quiet:
         click.echo(f"gallery: {path}", err=True)
     with open_gallery(path, choice.of_gallery(path).load()) as opened:
         if moved_from is not None:
-            opened.relocate(moved_from, folders[0])
+            opened.relocate(moved_from, words[0] if words else "")
         summary, failures = fill(
             opened,
             sources,
             quiet=quiet,
             verify=verify_files,
-            retry_failed=retry_failed,
+            web=web(),
             batch_size=batch_size or BATCH_SIZE,
+            **options,
         )
+        opened.build_index(kind)
         images = len(opened)
     if as_json:
         click.echo(json.dumps(as_dict(summary, failures, path, images)))
@@ -87,16 +117,20 @@ def command(
     return PARTIAL if summary.failed else 0
 
 
-def default_gallery(folder: str) -> Path:
-    """The gallery of a folder that is not told one: its name + .dino, in the current folder."""
-    name = Path(folder).resolve().name
+def default_gallery(words: Sequence[str]) -> Path:
+    """The gallery of what is not told one: the first source's name + .dino, in this folder."""
+    if not words or words[0] == "-" or is_address(words[0]):
+        fix = "name it with --gallery photos.dino"
+        raise UsageError("index.gallery", "dinoseek index", "which gallery?", fix=fix)
+    path = Path(words[0]).resolve()
+    name = path.name if path.is_dir() else path.name.partition(".")[0]
     if not name:
-        raise UsageError("index.gallery", folder, "has no name", fix="name one with --gallery")
+        raise UsageError("index.gallery", words[0], "has no name", fix="name one with --gallery")
     return Path(f"{name}.dino")
 
 
 def fill(
-    gallery: "SqliteGallery", sources: "list[Source]", *, quiet: bool = False, **options: Any
+    gallery: "SqliteGallery", sources: "Sequence[AnySource]", *, quiet: bool = False, **options: Any
 ) -> "tuple[Summary, list[Failed]]":
     """Ingests with a progress bar; Ctrl-C ends it after the batch that is being worked on."""
     from dinoseek.ingest.outcomes import Failed, Removed, Summary
@@ -105,8 +139,9 @@ def fill(
     summary, failures = Summary(), []
     outcomes = ingest(sources, gallery, **options)
 
-    def total() -> int:
-        return sum(source.count(gallery.path) for source in sources)
+    def total() -> int | None:
+        counts = [source.count(gallery.path) for source in sources]
+        return None if None in counts else sum(filter(None, counts))
 
     with stop_requests() as stop:
         shown = with_progress(

@@ -27,6 +27,7 @@ class ModelChoice:
     preprocess: str | None = None
     pooling: str | None = None
     pos_flavour: Any = None
+    fast_decode: bool = False
     engine: str = "auto"
     threads: int | None = None
     max_megapixels: float | None = None
@@ -44,6 +45,7 @@ class ModelChoice:
             preprocess=self.preprocess,
             pooling=self.pooling or "cls",
             pos_flavour=self.pos_flavour,
+            fast_decode=self.fast_decode,
             threads=self.threads,
             limits=self.limits(),
             models_dir=self.models_dir,
@@ -146,6 +148,11 @@ _MODEL_OPTIONS = (
         "--pos-flavour",
         type=click.Choice(["hub", "hf", "timm"]),
         help="Whose way of fitting position embeddings to follow.  [default: hub, Facebook's]",
+    ),
+    click.option(
+        "--fast-decode",
+        is_flag=True,
+        help="Read large JPEGs at a smaller scale: quicker, and vectors differ a little.",
     ),
     setting("--engine", default="auto", show_default=True, help="What runs the model: numpy."),
     setting("--threads", type=click.IntRange(1, 1024), help="Cores to use.  [default: all]"),

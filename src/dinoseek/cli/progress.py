@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 def with_progress(
     items: Iterable[T],
-    total: Callable[[], int] | None,
+    total: Callable[[], int | None] | None,
     label: str,
     *,
     quiet: bool = False,

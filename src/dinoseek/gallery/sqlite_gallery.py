@@ -18,7 +18,8 @@ import numpy as np
 
 from dinoseek.embedder import Embedder
 from dinoseek.errors import MachineError, UsageError
-from dinoseek.gallery import filters, matrix_cache, roots
+from dinoseek.gallery import background, filters, matrix_cache, roots
+from dinoseek.gallery.background import Background
 from dinoseek.gallery.base import Hit, Record
 from dinoseek.gallery.connection import reported, transaction
 from dinoseek.gallery.exact import Ids
@@ -179,6 +180,12 @@ class SqliteGallery:
                 raise UsageError("gallery.empty", self.path, "there are no vectors here yet")
             return self._nearest.vectors(space, wanted)
 
+    def background(self) -> Background | None:
+        """How alike random pairs of the space are; None where there are too few to tell."""
+        with self.reading():
+            space = self._space()
+            return background.load(self._connection, space) if space else None
+
     def thumbnail(self, id: int) -> bytes | None:
         """A small JPEG of an image that was fetched or lies in an archive; None for other files."""
         with self.reading():
@@ -229,6 +236,12 @@ class SqliteGallery:
         """Says that the photographs of `old_root` are in `new_root`; UsageError if unknown."""
         with self.writing() as writer:
             writer.relocate(old_root, new_root)
+
+    def build_index(self, kind: str | None = None) -> None:
+        """Brings what searches are quick by up to date: kind auto, exact, hnsw or ivf.
+
+        None: as before.
+        """
 
     def compact(self) -> None:
         """Gives the space of forgotten images back to the disk."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from dinoseek.embedder import Fingerprint
 from dinoseek.errors import UsageError
-from dinoseek.gallery import ledger, records, roots, spaces
+from dinoseek.gallery import background, ledger, records, roots, spaces
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.connection import transaction
 from dinoseek.gallery.descriptions import Description, changed, describe
@@ -126,6 +126,14 @@ class Writer:
         """Forgets images that have no file any more; returns how many."""
         with self.batch():
             return records.prune(self._connection)
+
+    def settle(self) -> None:
+        """Brings up to date what is known of the space as a whole, at the end of a run."""
+        with self.batch():
+            id = self._space_id()
+            for space in spaces.spaces_of(self._connection):
+                if space.id == id:
+                    background.refresh(self._connection, space)
 
     def place(self, folder: Path, *, whole: bool) -> tuple[str, bytes]:
         """The root that `folder` belongs to, made if need be, and the folder's path inside it.

@@ -3,15 +3,17 @@
 import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from dinoseek.embedder import Embedder
 from dinoseek.errors import GalleryError
+from dinoseek.gallery.descriptions import Description
 from dinoseek.gallery.ledger import Failure
 from dinoseek.gallery.writer import Writer
 from dinoseek.ingest.outcomes import Duplicate, Failed, Item, Outcome, Skipped, Stored
-from dinoseek.ingest.steps import Broken, Known, Read, Ready, Step, Task
+from dinoseek.ingest.steps import Broken, Described, Known, Read, Ready, Step, Task
 from dinoseek.vit.ops import Array
 
 # what stays of a file if its image was removed from the gallery while it was on its way
@@ -61,6 +63,9 @@ class Committer:
                 return self._store(step, vectors[step.record.digest])
             case Known():
                 return self._link(step)
+            case Described(task=task):
+                self._describe(task.item)
+                return Skipped(task.item, "described")
             case Broken():
                 return self._fail(step)
         raise ValueError(f"{step} cannot be committed")
@@ -73,7 +78,14 @@ class Committer:
             return self._fail(
                 Broken(task=ready.task, code=exc.code, reason=exc.reason, digest=digest)
             )
+        if ready.kept:
+            record = ready.record
+            self._writer.link(*ready.kept, record.digest, record.bytes, record.mtime_ns)
         return Stored(ready.task.item, id)
+
+    def _describe(self, item: Item) -> None:
+        if said := _said(item):
+            self._writer.describe(item.root, item.path, said)
 
     def _link(self, known: Known) -> Outcome:
         item, state = known.task.item, known.task.state
@@ -81,10 +93,12 @@ class Committer:
             return self._fail(replace(self._broken.get(known.digest, _REMOVED), task=known.task))
         files = self._writer.files_of(known.digest)
         self._writer.link(item.root, item.path, known.digest, known.size, item.mtime_ns)
+        self._describe(item)
         if state and state.embedded and state.digest == known.digest:
-            same = (state.size, state.mtime_ns) == (item.size, item.mtime_ns)
+            same = item.url or (state.size, state.mtime_ns) == (item.size, item.mtime_ns)
             return Skipped(item, "unchanged" if same else "touched")
-        other = next((f for f in files if f != item.file and os.path.lexists(f)), None)
+        own = item.url or item.file
+        other = next((f for f in files if f != own and _is_there(f)), None)
         return Duplicate(item, other) if other else Skipped(item, "renamed")
 
     def _fail(self, broken: Broken) -> Failed:
@@ -92,10 +106,26 @@ class Committer:
         if broken.digest:
             self._broken[broken.digest] = broken
         failure = Failure(
-            size=item.size, mtime_ns=item.mtime_ns, code=broken.code, reason=broken.reason
+            size=item.size,
+            mtime_ns=item.mtime_ns,
+            code=broken.code,
+            reason=broken.reason,
+            said=_said(item),
         )
         self._writer.fail(item.root, item.path, failure, replaced=_is_replaced(broken))
         return Failed(item, broken.code, broken.reason)
+
+
+def _said(item: Item) -> Description | None:
+    """What a list says of an item; None if it is from none."""
+    if item.row is None:
+        return None
+    return Description(caption=item.caption, metadata=item.metadata, row=item.row)
+
+
+def _is_there(file: Path | str) -> bool:
+    """Whether a file is where it was; an address is taken to be."""
+    return isinstance(file, str) or os.path.lexists(file)
 
 
 def _digest(step: Step) -> str | None:
@@ -111,6 +141,8 @@ def _is_replaced(broken: Broken) -> bool:
     """Whether the file no longer holds the image that it held."""
     item, state = broken.task.item, broken.task.state
     if state is None or state.digest is None:
+        return False
+    if item.url:  # what was there once is worth more than the error page that is there now
         return False
     if broken.code.startswith("path."):  # all but one may be over next time
         return broken.code == "path.not_regular"

@@ -7,24 +7,37 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dinoseek.errors import printable
+from dinoseek.gallery.base import JSON, WEB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A file that a source offers. `path` is relative to `root`, in the file system's bytes."""
+    """An image that a source offers: a file, an address, or the member of an archive.
+
+    `path` is relative to `root`, in the file system's bytes; see `Record`. `caption`, `metadata`
+    and `row` are what a list says of it.
+    """
 
     root: str
     path: bytes
     size: int = 0
     mtime_ns: int = 0
+    caption: str | None = None
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    row: int | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Its address, if it is one."""
+        return os.fsdecode(self.path) if self.root == WEB else None
 
     @property
     def file(self) -> Path:
-        """Where it lies, for opening."""
+        """Where it lies, for opening; not for addresses."""
         return Path(self.root, os.fsdecode(self.path))
 
     def __str__(self) -> str:
-        return printable(self.file)
+        return printable(self.url or self.file)
 
 
 @dataclass(frozen=True)
@@ -41,19 +54,20 @@ class Skipped:
 
     unchanged: the file is as it was. touched: its time changed, its contents did not. renamed: an
     image of the gallery is now here. link: a link that leads out of the folder, or to another
-    folder; it is not followed.
+    folder; it is not followed. described: it is as it was, but its caption or metadata are new.
+    repeated: it stands in the list before.
     """
 
     item: Item
-    reason: Literal["unchanged", "touched", "renamed", "link"]
+    reason: Literal["unchanged", "touched", "renamed", "link", "described", "repeated"]
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """The same bytes lie at `of` too: one image, one vector, one more file."""
+    """The same bytes lie at `of` too, a file or an address: one image with one file more."""
 
     item: Item
-    of: Path
+    of: Path | str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
-from dinoseek.gallery.ledger import FileState
+from dinoseek.gallery.ledger import Failure, FileState
+from dinoseek.ingest.fetch import is_transient
 from dinoseek.ingest.outcomes import Failed, Item, Outcome, Skipped
 from dinoseek.ingest.sources import Link, Unreadable
 from dinoseek.ingest.steps import Broken, Settled, Task
@@ -23,10 +24,14 @@ _TRIED_AGAIN = ("path.", "image.too_", "image.format_not_allowed", "image.decode
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is read although nothing seems to have changed: every file, or those that failed."""
+    """What is read although nothing seems to have changed.
+
+    `verify`: every file; `retry_failed`: those that failed; `refresh`: every address.
+    """
 
     verify: bool = False
     retry_failed: bool = False
+    refresh: bool = False
 
 
 @dataclass
@@ -86,23 +91,42 @@ class Plan:
             case Unreadable(item=item, code=code, reason=reason):
                 return Broken(task=Task(item=item), code=code, reason=reason)
             case Item(path=path):
-                return self._of_file(entry, known.get(path))
+                return of_file(entry, known.get(path), self.options)
 
-    def _of_file(self, item: Item, state: FileState | None) -> Skipped | Failed | Task:
-        if state is None or self.options.verify:
-            return Task(item=item, state=state)
-        now = (item.size, item.mtime_ns)
-        if state.embedded and (state.size, state.mtime_ns) == now:
-            return Skipped(item, "unchanged")
-        failure = None if self.options.retry_failed else state.failure
-        if failure and (failure.size, failure.mtime_ns) == now and is_lasting(failure.code):
-            return Failed(item, failure.code, failure.reason, known=True)
+
+def of_file(item: Item, state: FileState | None, options: Options) -> Skipped | Failed | Task:
+    """What to do with a file, by what is known of it."""
+    if state is None or options.verify:
         return Task(item=item, state=state)
+    now = (item.size, item.mtime_ns)
+    if state.embedded and (state.size, state.mtime_ns) == now:
+        return Skipped(item, "unchanged")
+    failure = state.failure
+    if failure and (failure.size, failure.mtime_ns) == now:
+        return _once_failed(item, state, failure, options)
+    return Task(item=item, state=state)
+
+
+def of_address(item: Item, state: FileState | None, options: Options) -> Skipped | Failed | Task:
+    """What to do with an address, by what is known of it: it is fetched once, unless it failed."""
+    if state is None or options.refresh:
+        return Task(item=item, state=state)
+    if state.embedded:
+        return Skipped(item, "unchanged")
+    if state.failure:
+        return _once_failed(item, state, state.failure, options)
+    return Task(item=item, state=state)
+
+
+def _once_failed(item: Item, state: FileState, failure: Failure, options: Options) -> Failed | Task:
+    if options.retry_failed or not is_lasting(failure.code):
+        return Task(item=item, state=state)
+    return Failed(item, failure.code, failure.reason, known=True)
 
 
 def is_lasting(code: str) -> bool:
-    """Whether a file that failed with this code fails again as long as it does not change."""
-    return not code.startswith(_TRIED_AGAIN)
+    """Whether what failed with this code fails again as long as it does not change."""
+    return not (code.startswith(_TRIED_AGAIN) or is_transient(code))
 
 
 def _chunks(found: Iterable[Found]) -> Iterator[list[Found]]:

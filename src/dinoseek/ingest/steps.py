@@ -1,4 +1,4 @@
-"""What a file is on its way into a gallery, between one stage of the pipeline and the next."""
+"""What an image is on its way into a gallery, between one stage of the pipeline and the next."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -46,12 +46,23 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Described:
+    """A file that is as it was, of which a list says something new."""
+
+    task: Task
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready:
-    """An image (H, W, 3) to be embedded, and what will be recorded of it."""
+    """An image (H, W, 3) to be embedded, and what will be recorded of it.
+
+    `kept` is the file (root, path) in which the bytes of an address were kept.
+    """
 
     task: Task
     record: Record
     prepared: NDArray[np.uint8]
+    kept: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,4 +75,4 @@ class Broken:
     digest: str | None = None
 
 
-Step: TypeAlias = Settled | Task | Read | Known | Ready | Broken
+Step: TypeAlias = Settled | Task | Read | Known | Described | Ready | Broken
