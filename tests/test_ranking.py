@@ -8,10 +8,12 @@ import pytest
 from dinoseek import ranking
 from dinoseek.embedder import Embedder, Fingerprint
 from dinoseek.errors import UsageError
+from dinoseek.gallery.background import Background
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.images.preprocess import find_preset
 from dinoseek.queries import Mix, Part
+from dinoseek.ranking import percent
 from dinoseek.search import search, search_many
 
 COUNT, DIM = 120, 6
@@ -228,3 +230,49 @@ def test_a_least_score_that_is_no_number_is_refused(gallery, least):
     with pytest.raises(UsageError) as caught:
         search(gallery, 1, min_score=least)
     assert caught.value.code == "search.min_score"
+
+
+@pytest.fixture
+def background(gallery, monkeypatch):
+    """Random pairs whose scores are spread evenly from 0 to 0.8."""
+    pairs = Background(rows=100, pairs=1000, quantiles=((0.0, 0.0), (99.9, 0.8)))
+    monkeypatch.setattr(type(gallery), "background", lambda _: pairs)
+    return pairs
+
+
+def test_hits_are_placed_among_random_pairs(gallery, background):
+    for query in (5, Mix([3, 4]), Mix([3, 4], combine="best")):
+        hits = search(gallery, query, COUNT)
+        for hit in hits:
+            expected = 100.0 if hit.score > 0.8 else max(0.0, hit.score / 0.8 * 99.9)
+            assert hit.percentile == pytest.approx(expected, abs=1e-3)
+    assert {100.0, 0.0} < {hit.percentile for hit in search(gallery, 5, COUNT)}
+
+
+def test_without_random_pairs_there_is_no_percentile(gallery, monkeypatch):
+    monkeypatch.setattr(type(gallery), "background", lambda _: None)
+
+    assert {hit.percentile for hit in search(gallery, 5, 10)} == {None}
+    with pytest.raises(UsageError) as caught:
+        search(gallery, 5, 10, min_score="auto")
+    assert caught.value.code == "score.no_background"
+
+
+def test_auto_leaves_out_what_chance_reaches(gallery, background):
+    every = search(gallery, 5, COUNT)
+    least = background.cut_off()
+
+    hits = search(gallery, 5, COUNT, min_score="auto")
+
+    assert ids(hits) == [hit.id for hit in every if hit.score >= least]
+    assert 0 < len(hits) < COUNT
+    ((_, many),) = search_many(gallery, [5], COUNT, min_score="auto")
+    assert many == hits
+
+
+@pytest.mark.parametrize(
+    ("percentile", "words"),
+    [(100.0, "100.00 %"), (99.999, "99.99 %"), (50.0, "50.00 %"), (0.0, "0.00 %")],
+)
+def test_a_percentile_is_rounded_down(percentile, words):
+    assert percent(percentile) == words

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from dinoseek.collapse import COLLAPSE_SCORE, fold
 from dinoseek.errors import UsageError
+from dinoseek.gallery.background import Background
 from dinoseek.gallery.base import Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
@@ -18,19 +18,6 @@ from dinoseek.vit.ops import Array
 # Where hits are left out or folded, more images are looked at: so many times more each round, and
 # at most this many (or k) for one query.
 _GROWTH, _MOST = 4, 10_000
-
-
-class Background(Protocol):
-    """How alike random pairs of images are."""
-
-    def percentile(self, score: float) -> float: ...
-
-    def cut_off(self) -> float: ...
-
-
-def background_of(_gallery: SqliteGallery) -> Background | None:
-    """How alike the random pairs of the gallery's space are, if it was measured."""
-    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +87,7 @@ def hits_of(gallery: SqliteGallery, posed: Sequence[Posed], wanted: Wanted) -> l
     """The hits of each query, best first."""
     if not posed or gallery.dim is None:
         return [[] for _ in posed]
-    background = background_of(gallery)
+    background = gallery.background()
     return [
         _finished(gallery, each, hits, wanted, background)
         for each, hits in zip(posed, _found(gallery, posed, wanted), strict=True)
@@ -195,6 +182,11 @@ def _finished(
         replace(hit, query=posed.name, rank=rank, percentile=percentile(hit.score))
         for rank, hit in enumerate(hits, 1)
     ]
+
+
+def percent(percentile: float) -> str:
+    """A percentile for people, rounded down: 100 is only above every pair that was seen."""
+    return f"{math.floor(100 * percentile) / 100:.2f} %"
 
 
 def _by_distance(likes: Array, hits: list[Hit], vectors: Array) -> list[Hit]:

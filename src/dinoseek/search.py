@@ -11,13 +11,14 @@ from dinoseek.collapse import COLLAPSE_SCORE
 from dinoseek.embedder import BATCH_SIZE, Embedder
 from dinoseek.errors import DinoseekError, UsageError
 from dinoseek.gallery import filters
+from dinoseek.gallery.background import automatic
 from dinoseek.gallery.base import WEB, Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.ahead import ahead
 from dinoseek.images.region import Region
 from dinoseek.queries import Asked, Query, Source, read, sources_of
-from dinoseek.ranking import Posed, Wanted, background_of, hits_of, pose
+from dinoseek.ranking import Posed, Wanted, hits_of, pose
 from dinoseek.vit.ops import Array
 
 __all__ = ["Query", "search", "search_many"]
@@ -48,10 +49,11 @@ def search(
     `region` only that part of each image counts.
 
     Only images that `where` holds for are searched. Hits below `min_score` are left out; "auto" is
-    where the gallery's random pairs end. With `exclude_self` also the images that the query is,
-    byte for byte. With `collapse` a hit whose cosine with a better one is `collapse_score` or more
-    is only counted, as one of its copies. With `l2` hits are ranked by Euclidean distance of the
-    unit vectors, which is then given; it is the same order.
+    a score that by chance less than one image of the gallery reaches. With `exclude_self` the
+    images that the query is, byte for byte, are left out too. With `collapse` a hit whose cosine
+    with a better one is `collapse_score` or more is only counted, as one of its copies. With `l2`
+    hits are ranked by Euclidean distance of the unit vectors, which is then given; it is the same
+    order.
 
     Raises UsageError for a query that makes no sense, ImageError for one that cannot be read,
     GalleryError if the gallery has vectors of other models only.
@@ -115,12 +117,7 @@ def _least(gallery: SqliteGallery, min_score: MinScore) -> float | None:
     if min_score != "auto":
         reason = 'the least score is a number, or "auto"'
         raise UsageError("search.min_score", min_score, reason)
-    background = background_of(gallery)
-    if background is None:
-        reason = "it is not known yet how alike its random pairs are"
-        fix = "run dinoseek index again, or give the least score as a number"
-        raise UsageError("search.no_background", gallery.path, reason, fix=fix)
-    return background.cut_off()
+    return automatic(gallery.background(), gallery.path)
 
 
 def _in_batches(

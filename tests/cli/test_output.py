@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_json_has_everything_in_a_fixed_order(written):
     hit = make(
         caption="a",
         url="https://example.org/1.jpg",
-        percentile=99.12345,
+        percentile=99.1234567,
         copies=2,
         distance=0.25,
         metadata={"label": "cat", "tags": ["a", "b"], "n": 1.5, "sold": True},
@@ -56,7 +57,7 @@ def test_json_has_everything_in_a_fixed_order(written):
         "path": "/a/1.jpg",
         "score": 0.5,
         "caption": "a",
-        "percentile": 99.123,
+        "percentile": 99.123457,
         "url": "https://example.org/1.jpg",
         "copies": 2,
         "metadata": {"label": "cat", "tags": ["a", "b"], "n": 1.5, "sold": True},
@@ -123,6 +124,15 @@ def test_paths_are_files_or_else_addresses_or_members(written):
     assert written(hits, "paths").splitlines() == ["/a/1.jpg", url, "/a/shard.tar/b.jpg"]
 
 
+def test_paths_are_the_bytes_of_the_files_names(capfdbinary):
+    name = os.fsdecode(b"/a/caf\xe9\n.jpg")
+    hits = [make(file=Path(name), path="/a/caf\\udce9\\n.jpg")]
+
+    write_hits([("q", hits)], "print0")
+
+    assert capfdbinary.readouterr().out == b"/a/caf\xe9\n.jpg\0"
+
+
 def test_a_table_shows_columns_that_have_something_in_them(written):
     assert written([make(1), make(2)], "table").splitlines() == [
         "  1  0.5000  /a/1.jpg",
@@ -130,13 +140,13 @@ def test_a_table_shows_columns_that_have_something_in_them(written):
     ]
     hits = [
         make(1, percentile=100.0, copies=12, caption="a\x1b[31m"),
-        make(2, percentile=99.99),
+        make(2, percentile=99.999),
         make(3, percentile=7.0, copies=3),
     ]
     assert written(hits, "table").splitlines() == [
-        "  1  0.5000  100.0 %  +12  /a/1.jpg  a\\x1b[31m",
-        "  2  0.5000   99.9 %       /a/2.jpg",
-        "  3  0.5000    7.0 %   +3  /a/3.jpg",
+        "  1  0.5000  100.00 %  +12  /a/1.jpg  a\\x1b[31m",
+        "  2  0.5000   99.99 %       /a/2.jpg",
+        "  3  0.5000    7.00 %   +3  /a/3.jpg",
     ]
 
 
@@ -168,5 +178,5 @@ def test_a_terminal_gets_a_table_with_heads(written, monkeypatch):
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     head, first, second, *_ = [" ".join(line.split()) for line in plain.splitlines()]
     assert head == "rank score above path caption"
-    assert first == "1 0.5000 50.0 % /a/1.jpg [bold]x[/bold]"
+    assert first == "1 0.5000 50.00 % /a/1.jpg [bold]x[/bold]"
     assert second == "label: cat"

@@ -227,7 +227,7 @@ def test_percentiles_and_copies_are_shown_and_explained_where_there_are_any(writ
     file = Path("/a.png")
     hits = [
         make_hit(file, 1, percentile=100.0, copies=3),
-        make_hit(file, 2, percentile=99.99),
+        make_hit(file, 2, percentile=99.999),
         make_hit(file, 3, percentile=12.34),
     ]
 
@@ -236,8 +236,8 @@ def test_percentiles_and_copies_are_shown_and_explained_where_there_are_any(writ
 
     words = " ".join(page.text.split())
     assert "above all" in words
-    assert "above 99.9 %" in words
-    assert "above 12.3 %" in words
+    assert "above 99.99 %" in words
+    assert "above 12.34 %" in words
     assert "+3" in words
     assert "random" in words
     assert "near-duplicates" in words

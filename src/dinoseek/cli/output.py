@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -152,8 +151,9 @@ def _table(hits: "Sequence[Hit]") -> dict[str, list[str]]:
 
 
 def _percent(percentile: float | None) -> str:
-    """Rounded down: 100 % is only said of what is more alike than every random pair."""
-    return "" if percentile is None else f"{math.floor(10 * percentile) / 10:.1f} %"
+    from dinoseek.ranking import percent
+
+    return "" if percentile is None else percent(percentile)
 
 
 def _details(hit: "Hit") -> Iterator[str]:

@@ -74,7 +74,7 @@ class Hit:
             "path": self.path,
             "score": round(self.score, 6),  # float32 has no more to say
             "caption": self.caption,
-            "percentile": None if self.percentile is None else round(self.percentile, 3),
+            "percentile": None if self.percentile is None else round(self.percentile, 6),
             "url": self.url,
             "copies": self.copies,
             "metadata": dict(self.metadata),

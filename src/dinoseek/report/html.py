@@ -1,7 +1,6 @@
 """Writes searches as one self-contained HTML page: pictures inside, no script, nothing to fetch."""
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -14,6 +13,7 @@ from PIL import Image
 
 from dinoseek.errors import MachineError, printable
 from dinoseek.gallery.base import Hit
+from dinoseek.ranking import percent
 from dinoseek.report.pictures import (
     Result,
     Shown,
@@ -125,8 +125,7 @@ def _hit(hit: Hit, thumbnail_of: ThumbnailOf) -> str:
 def _above(percentile: float | None) -> str:
     if percentile is None:
         return ""
-    down = math.floor(10 * percentile) / 10  # what is not above all must not seem to be
-    return _fill("above", percent="all" if percentile >= 100 else f"{down:.1f} %")
+    return _fill("above", percent="all" if percentile >= 100 else percent(percentile))
 
 
 def _metadata(hit: Hit) -> str:
