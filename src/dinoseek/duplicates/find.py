@@ -1,0 +1,208 @@
+"""Finds the groups of a gallery: reads what is there, compares it level by level."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dinoseek.duplicates.census import Census, take_census
+from dinoseek.duplicates.groups import Group, group_of, ordered
+from dinoseek.duplicates.keeper import Preference
+from dinoseek.duplicates.levels import (
+    LEVELS,
+    NEAR_DISTANCE,
+    NEAR_SCORE,
+    Evidence,
+    Level,
+    similar_score,
+)
+from dinoseek.duplicates.looks import Looks
+from dinoseek.duplicates.stars import Star, stars
+from dinoseek.errors import UsageError
+from dinoseek.gallery.decisions import Decisions, decisions
+from dinoseek.gallery.exact import Ids
+from dinoseek.gallery.holdings import Copy, background_of, copies
+from dinoseek.gallery.sqlite_gallery import SqliteGallery
+from dinoseek.vit.ops import Array
+
+Cluster = list[int]  # places in the census of alike images, the best first
+
+
+def find_duplicates(
+    gallery: SqliteGallery,
+    level: Level = "near",
+    *,
+    min_score: float | None = None,
+    prefer: Iterable[str | Path] = (),
+    reference: Iterable[str | Path] = (),
+    decided: bool = False,
+) -> Iterator[Group]:
+    """The groups of files that are alike up to `level`, the most alike first.
+
+    `exact` is the same bytes, `near` the same picture in other bytes, `similar` a cosine of at
+    least `min_score`, which is chosen for the gallery if it is None. `prefer` and `reference` are
+    folders: the files of the first are rather kept, those of the second always. With `decided` also
+    what a person said is no duplicate. Files that changed or vanished since they were indexed do
+    not count.
+
+    Raises UsageError for a level, score or folder that makes no sense, and where the gallery has
+    several spaces and was opened without an embedder.
+    """
+    preference = Preference.of(prefer, reference)
+    every = copies(gallery)
+    preference.check(every)
+    census = take_census(every, preference)
+    found = groups_in(gallery, census, preference, level, min_score=min_score, decided=decided)
+    return iter(found)
+
+
+def groups_in(
+    gallery: SqliteGallery,
+    census: Census,
+    preference: Preference,
+    level: Level,
+    *,
+    min_score: float | None = None,
+    decided: bool = False,
+) -> list[Group]:
+    """The groups among the files of a census; see `find_duplicates`."""
+    _check(level, min_score)
+    said = decisions(gallery)
+    search = _Search(gallery, census.images, {} if decided else said)
+    with gallery.reading():  # one version for all that follows
+        found = [
+            group_of(
+                [census.images[i] for i in cluster],
+                search.evidence(cluster),
+                preference,
+                said,
+                decided=decided,
+            )
+            for cluster in search.clusters(level, min_score)
+        ]
+    search.looks.keep()
+    return ordered(group for group in found if group)
+
+
+def _check(level: str, min_score: float | None) -> None:
+    if level not in LEVELS:
+        raise UsageError("dupes.level", level, "no such level", fix=f"known: {', '.join(LEVELS)}")
+    if min_score is None:
+        return
+    if level != "similar":
+        reason = f"it is only for the level similar, not for {level}"
+        raise UsageError("dupes.min_score", "the least score", reason)
+    if not -1 <= min_score <= 1:
+        reason = "a cosine is between -1 and 1"
+        raise UsageError("dupes.min_score", f"the least score {min_score:g}", reason)
+
+
+class _Search:
+    """Compares the images of a census; those without a vector in the space only by their bytes."""
+
+    def __init__(
+        self, gallery: SqliteGallery, images: Sequence[Sequence[Copy]], said: Decisions
+    ) -> None:
+        self.looks = Looks(gallery, images)
+        self._gallery = gallery
+        self._images = images
+        self._ids = np.array([image[0].id for image in images], np.int64)
+        self._opposed = _opposed(images, said)
+        self._near: dict[int, int] = {}  # each image that joined a star, and the star's centre
+
+    def clusters(self, level: Level, min_score: float | None) -> list[Cluster]:
+        """Alike images; of a level at least `near`, each image with a vector is in one."""
+        if level == "exact":
+            return [[i] for i, image in enumerate(self._images) if len(image) > 1]
+        digests = [image[0].digest for image in self._images]
+        known = self._gallery.known(digests)
+        rows = np.array([i for i, digest in enumerate(digests) if digest in known], np.int64)
+        near = [[star.centre, *star.members] for star in self._near_stars(rows)]
+        clusters = [[int(rows[i]) for i in star] for star in near]
+        self._near = {row: cluster[0] for cluster in clusters for row in cluster}
+        if level == "similar":
+            clusters = self._merged(clusters, self._least(min_score))
+        alone = sorted(set(range(len(self._images))) - set(rows.tolist()))
+        return clusters + [[i] for i in alone]
+
+    def _near_stars(self, rows: Ids) -> list[Star]:
+        def alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
+            return self.looks.distances(rows[some], rows[others]) <= NEAR_DISTANCE
+
+        place = {row: i for i, row in enumerate(rows.tolist())}
+        opposed = {
+            place[i]: {place[j] for j in others if j in place}
+            for i, others in self._opposed.items()
+            if i in place
+        }
+        return stars(len(rows), self._reader(rows), NEAR_SCORE, alike, opposed)
+
+    def _least(self, min_score: float | None) -> float:
+        return similar_score(background_of(self._gallery)) if min_score is None else min_score
+
+    def _reader(self, rows: Ids) -> Callable[[int, int], Array]:
+        return lambda start, end: self._gallery.vectors(self._ids[rows[start:end]])
+
+    def _merged(self, clusters: list[Cluster], threshold: float) -> list[Cluster]:
+        """Clusters of which every image is alike with the first image of another, joined to it."""
+        centres = np.array([cluster[0] for cluster in clusters], np.int64)
+
+        def alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
+            pairs = zip(some.tolist(), others.tolist(), strict=True)
+            return np.array(
+                [self._all_alike(clusters[i], clusters[j][0], threshold) for i, j in pairs]
+            )
+
+        opposed = _between(clusters, self._opposed)
+        found = stars(len(clusters), self._reader(centres), threshold, alike, opposed)
+        return [
+            [row for i in (star.centre, *star.members) for row in clusters[i]] for star in found
+        ]
+
+    def _all_alike(self, cluster: Cluster, centre: int, threshold: float) -> bool:
+        """Whether all but the first image of a cluster are alike with another; that one is."""
+        if len(cluster) == 1:
+            return True
+        scores = self._vectors(cluster[1:]) @ self._vectors([centre])[0]  # (c, d) x (d,) -> (c,)
+        return bool((scores >= threshold).all())
+
+    def _vectors(self, rows: Sequence[int]) -> Array:
+        return self._gallery.vectors(self._ids[rows])
+
+    def evidence(self, cluster: Cluster) -> dict[int, Evidence]:
+        """How each image of a cluster is alike with its first, by id."""
+        first, *others = cluster
+        found = {int(self._ids[first]): Evidence(level="exact", score=1.0, distance=0)}
+        if others:
+            vectors = self._vectors(cluster)
+            scores = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()  # (c, d) x (d,) -> (c,)
+            for row, score in zip(others, scores, strict=True):
+                level: Level = "near" if self._near[row] == first else "similar"
+                distance = self.looks.known_distance(row, first)
+                evidence = Evidence(level=level, score=score, distance=distance)
+                found[int(self._ids[row])] = evidence
+        return found
+
+
+def _opposed(images: Sequence[Sequence[Copy]], said: Decisions) -> dict[int, set[int]]:
+    """Which images a person said are no duplicates, or both wanted, by their places."""
+    place = {image[0].digest: i for i, image in enumerate(images)}
+    found: dict[int, set[int]] = {}
+    for first, second in said:
+        if first != second and first in place and second in place:
+            found.setdefault(place[first], set()).add(place[second])
+            found.setdefault(place[second], set()).add(place[first])
+    return found
+
+
+def _between(
+    clusters: Sequence[Cluster], opposed: Mapping[int, Collection[int]]
+) -> dict[int, set[int]]:
+    """Which clusters have images that are opposed."""
+    home = {row: i for i, cluster in enumerate(clusters) for row in cluster} if opposed else {}
+    found: dict[int, set[int]] = {}
+    for row, others in opposed.items():
+        if row in home:
+            found.setdefault(home[row], set()).update(home[o] for o in others if o in home)
+    return found
