@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
+import pytest
 from PIL import Image
 
 MODEL = ("--model", "color-histogram")
@@ -132,3 +134,85 @@ def test_CFG_13_an_interrupt_ends_after_the_batch_and_the_rest_follows(photos, t
     assert b"run the same command again to continue" in err
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert b'"images": 1512' in again.stdout
+
+
+def test_a_list_gives_captions_that_filters_and_hits_know(dinoseek, photos, tmp_path):
+    rows = [
+        f"photos/{file.relative_to(photos)},A {file.stem.split('-')[0]} one,{number}"
+        for number, file in enumerate(sorted(photos.rglob("*.png")))
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["file,title,number", *rows]))
+
+    index = dinoseek("index", "list.csv", *MODEL)
+    query = ("search", photos / "red-0.png", "--gallery", "list.dino", "--json", "-k", 12)
+    hits = dinoseek(*query, "--where", "number >= 6 and caption contains 'red'").json
+
+    assert (index.code, "12 stored" in index.err) == (0, True)
+    assert hits
+    assert all(hit["metadata"]["number"] >= 6 for hit in hits)
+    assert {hit["caption"] for hit in hits} == {"A red one"}
+
+
+def test_columns_are_named_or_numbered(dinoseek, photos, tmp_path):
+    (tmp_path / "list.csv").write_text("x;photos/red-0.png;words\n")
+    flags = ("--no-header", "--delimiter", ";", "--path-column", 1, "--caption-column", 2)
+
+    assert dinoseek("index", "list.csv", *MODEL, *flags, "--json").json["stored"] == 1
+    failed = dinoseek("index", "list.csv", *MODEL, "--delimiter", ";", "--path-column", "nope")
+    assert (failed.code, "nope" in failed.err) == (2, True)
+
+
+def test_an_archive_is_a_source_and_shown_by_its_thumbnails(dinoseek, photos, tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for file in photos.rglob("*.png"):
+            archive.add(file, file.name)
+
+    assert dinoseek("index", "shard.tar", *MODEL).code == 0
+    query = ("search", photos / "red-0.png", "--gallery", "shard.dino")
+    assert f"{tmp_path}/shard.tar/red-0.png" in dinoseek(*query).out
+    dinoseek(*query, "--html", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "file missing" not in page
+    assert page.count("data:image") >= 11
+    assert "archive" in dinoseek("info", "shard.dino").out
+
+
+def test_a_list_on_stdin_is_read(photos, tmp_path):
+    paths = "\n".join(str(file) for file in photos.rglob("red*.png"))
+    command = [sys.executable, "-m", "dinoseek", "index", "-", "--gallery", "a.dino", *MODEL]
+    done = subprocess.run(
+        command, input=paths, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+
+    assert (done.returncode, "4 stored" in done.stderr) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",), ("https://example.org/a.jpg",)])
+def test_a_source_without_a_name_needs_a_gallery(dinoseek, arguments):
+    result = dinoseek("index", *arguments, *MODEL)
+
+    assert (result.code, "--gallery" in result.err, result.err.count("\n")) == (2, True, 1)
+
+
+def test_nothing_to_index_is_said_unless_failures_are_tried_again(dinoseek, photos, gallery):
+    (photos / "broken.jpg").write_bytes(b"this is not a picture")
+    dinoseek("index", photos, "--gallery", gallery)
+
+    assert dinoseek("index", "--gallery", gallery).code == 2
+    again = dinoseek("index", "--gallery", gallery, "--retry-failed", "--json").json
+    assert (again["total"], again["failed"]) == (1, 1)
+
+
+def test_fast_decoding_is_a_space_of_its_own(dinoseek, photos, gallery):
+    dinoseek("index", photos, "--gallery", gallery, *MODEL, "--fast-decode")
+
+    spaces = dinoseek("info", gallery, "--json").json["spaces"]
+    assert [space["preprocess"] for space in spaces] == ["squash", "squash-fast"]
+
+
+def test_an_address_that_may_not_be_asked_is_listed_with_what_to_do(dinoseek):
+    result = dinoseek("index", "http://127.0.0.1:9/a.jpg", "--gallery", "a.dino", *MODEL)
+
+    assert result.code == 3
+    assert "url.port" in result.err
+    assert "--port 9 allows it" in result.err

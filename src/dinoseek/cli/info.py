@@ -74,12 +74,18 @@ def _of_installation(models_dir: Path | None) -> dict[str, Any]:
 
 
 def _show_gallery(facts: dict[str, Any]) -> None:
+    from dinoseek.gallery.base import WEB
+
     size = sum(facts["bytes"].values()) / 1e6
     click.echo(f"{facts['path']}: {facts['images']:,} images in {facts['files']:,} files")
     click.echo(f"  on disk   {size:,.1f} MB")
     for root in facts["roots"]:
+        if root["path"] == WEB:
+            click.echo(f"  web       {root['files']:,} addresses")
+            continue
         missing = "  (not there)" if root["missing"] else ""
-        click.echo(f"  folder    {root['path']}: {root['files']:,} files{missing}")
+        kind = "archive" if root["path"].lower().endswith((".tar", ".tar.gz", ".tgz")) else "folder"
+        click.echo(f"  {kind:<9} {root['path']}: {root['files']:,} files{missing}")
     for space in facts["spaces"]:
         made = ", ".join(
             str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]

@@ -81,13 +81,17 @@ def _check_without_file(connection: sqlite3.Connection, ids: list[int]) -> None:
 def files_of(
     connection: sqlite3.Connection, roots: Mapping[int, bytes], digest: str
 ) -> list[Path | str]:
-    """All files of an image, by root and path; addresses as text."""
+    """All files of an image, by root and path; addresses and members of archives as text."""
     query = (
         "SELECT root_id, path FROM files JOIN images ON id = image_id WHERE digest = ?"
         " ORDER BY root_id, path"
     )
     rows = connection.execute(query, (digest,)).fetchall()
-    return [address(roots, *row) or full_path(roots, *row) for row in rows]
+    return [
+        address(roots, root, path)
+        or (shown if is_archive(roots, root) else full_path)(roots, root, path)
+        for root, path in rows
+    ]
 
 
 def thumbnail(connection: sqlite3.Connection, id: int) -> bytes | None:

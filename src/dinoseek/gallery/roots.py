@@ -119,14 +119,6 @@ def place(
     return os.fsdecode(path or b"/"), b""
 
 
-def root_of(connection: sqlite3.Connection, gallery: Path, file: bytes) -> tuple[str, bytes]:
-    """The innermost root around an absolute path, else the file system's own, and the rest."""
-    anchor = Path(os.fsdecode(file)).anchor
-    around = [root for root in located(connection, gallery).values() if _inside(file, root)]
-    root = max(around, key=len, default=slashed(anchor))
-    return os.fsdecode(root or b"/"), file[len(root) + 1 :]
-
-
 def _inside(path: bytes, root: bytes) -> bool:
     return (path + b"/").startswith(root + b"/")
 

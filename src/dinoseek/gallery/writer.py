@@ -144,12 +144,9 @@ class Writer:
         with self.batch():
             return roots.place(self._connection, self._folder, folder, whole=whole)
 
-    def root_of(self, file: bytes) -> tuple[str, bytes]:
-        """The root that an absolute path belongs to, and the path inside it.
-
-        Where no root is around it, that of the whole file system.
-        """
-        return roots.root_of(self._connection, self._folder, file)
+    def roots(self) -> list[bytes]:
+        """Where the roots are, in the system's bytes with "/" between the parts."""
+        return list(roots.located(self._connection, self._folder).values())
 
     def relocate(self, old: str | Path, new: str | Path) -> None:
         """Makes the root at `old` the one at `new`."""

@@ -97,8 +97,8 @@ class Committer:
         if state and state.embedded and state.digest == known.digest:
             same = item.url or (state.size, state.mtime_ns) == (item.size, item.mtime_ns)
             return Skipped(item, "unchanged" if same else "touched")
-        own = item.url or item.file
-        other = next((f for f in files if f != own and _is_there(f)), None)
+        own = {str(item), item.file} if item.url is None else {item.url}
+        other = next((f for f in files if f not in own and _is_there(f)), None)
         return Duplicate(item, other) if other else Skipped(item, "renamed")
 
     def _fail(self, broken: Broken) -> Failed:
@@ -124,7 +124,7 @@ def _said(item: Item) -> Description | None:
 
 
 def _is_there(file: Path | str) -> bool:
-    """Whether a file is where it was; an address is taken to be."""
+    """Whether a file is where it was; an address or a member of an archive is taken to be."""
     return isinstance(file, str) or os.path.lexists(file)
 
 

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -47,13 +47,14 @@ def fetch_all(
     workers: int = 20,
     per_host: int = 4,
     window: int = 20_000,
-) -> Iterator[tuple[T, R | FetchError]]:
+) -> Generator[tuple[T, R | FetchError], None, None]:
     """Yields each task with what `fetch` made of it, or its FetchError, as they are done.
 
     `fetch` runs in `workers` threads, in at most `per_host` of them for one host; tasks of the host
     "" have no such limit. Up to `window` tasks wait for slow hosts while others go on. `tasks` is
-    iterated in the caller's thread. Any other exception, of either, is raised here. A host that
-    fails 20 times in a row fails at once from then on (url.host_down), but for a try now and then.
+    iterated in the caller's thread. Any other exception is raised here, one of `tasks` after all
+    that came before it. A host that fails 20 times in a row fails at once from then on
+    (url.host_down), but for a try now and then.
     """
     run = _Run(fetch, host_of, workers, per_host)
     try:
@@ -75,6 +76,7 @@ class _Run(Generic[T, R]):
         self._hosts: dict[str, _Host[T]] = {}
         self._ready: deque[_Host[T]] = deque()  # those with something waiting, each once
         self._waiting = self._running = 0
+        self._fault: Exception | None = None
         self._closed = threading.Event()
         self._lost = 0  # failures to connect in a row, of all hosts
         self._outages = 0
@@ -113,6 +115,8 @@ class _Run(Generic[T, R]):
                 raise result
             self._note(name, result)
             yield task, result
+        if self._fault is not None:
+            raise self._fault
 
     def _pull(self, tasks: Iterator[T]) -> bool:
         """Takes some tasks; whether there may be more."""
@@ -120,6 +124,9 @@ class _Run(Generic[T, R]):
             try:
                 task = next(tasks)
             except StopIteration:
+                return False
+            except Exception as exc:  # what came before it is finished first
+                self._fault = exc
                 return False
             name = self._host_of(task)
             if not name:

@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 from dinoseek.errors import FetchError
 from dinoseek.gallery.base import WEB
 from dinoseek.gallery.descriptions import Description
+from dinoseek.gallery.roots import slashed
 from dinoseek.gallery.writer import Writer
 from dinoseek.ingest.address import normalised
 from dinoseek.ingest.lines import EncodingErrors
@@ -172,19 +173,24 @@ def file_item(root: str, path: bytes) -> Item:
 
 
 class _Places:
-    """Which root and path a row's path means."""
+    """Which root and path a row's path means: the innermost root around it.
+
+    Where there is none it is the list's folder, or else the whole file system; they become roots
+    with the first file that needs them.
+    """
 
     def __init__(self, folder: Path, writer: Writer) -> None:
-        self._writer = writer
-        self._root, self._prefix = writer.place(folder, whole=False)
-        self._folder = os.path.join(self._root, os.fsdecode(self._prefix))  # noqa: PTH118
+        self._folder = slashed(folder)
+        self._roots = sorted(writer.roots(), key=len, reverse=True)
 
     def of(self, path: str) -> tuple[str, bytes]:
-        full = os.path.normpath(os.path.join(self._folder, path))  # noqa: PTH118
-        root = self._root.rstrip(os.sep) + os.sep
-        if full.startswith(root):
-            return self._root, os.fsencode(Path(full[len(root) :]).as_posix())
-        return self._writer.root_of(os.fsencode(Path(full).as_posix()))
+        joined = os.path.join(os.fsdecode(self._folder), path)  # noqa: PTH118
+        full = os.fsencode(Path(os.path.normpath(joined)).as_posix())
+        anchor = os.fsencode(Path(os.fsdecode(full)).anchor).rstrip(b"/")
+        for root in (*self._roots, self._folder, anchor):
+            if full.startswith(root + b"/"):
+                return os.fsdecode(root or b"/"), full[len(root) + 1 :]
+        raise ValueError(f"{path} is nowhere")
 
 
 def _of_row(

@@ -164,16 +164,21 @@ def _worked(run: _Run, steps: Iterable[Step]) -> Iterator[Outcome]:
     decode = partial(
         decode_step, limits=run.embedder.limits, pool=run.pool, keep=_keep(run.web, run.writer)
     )
+    decoded = ahead(decode, resolved, workers=_DECODERS, depth=2 * run.batch_size)
     waiting: list[Step] = []
-    for step in ahead(decode, resolved, workers=_DECODERS, depth=2 * run.batch_size):
-        if isinstance(step, Settled):
-            yield from step.outcomes
-            continue
-        waiting.append(step)
-        ready = sum(isinstance(each, Ready) for each in waiting)
-        if ready == run.batch_size or len(waiting) == _COMMIT_AT_ONCE:
-            yield from run.committer.commit(waiting)
-            waiting = []
+    try:
+        for step in decoded:
+            if isinstance(step, Settled):
+                yield from step.outcomes
+                continue
+            waiting.append(step)
+            ready = sum(isinstance(each, Ready) for each in waiting)
+            if ready == run.batch_size or len(waiting) == _COMMIT_AT_ONCE:
+                yield from run.committer.commit(waiting)
+                waiting = []
+    except UsageError:  # a list breaks off: what came before counts
+        yield from run.committer.commit(waiting)
+        raise
     yield from run.committer.commit(waiting)
 
 

@@ -19,7 +19,10 @@ States: TypeAlias = Callable[[bytes, bytes | None], Iterator[FileState]]
 
 _AT_ONCE = 256
 # Not worth remembering: quick to find again, and a limit or a permission may have changed.
-_TRIED_AGAIN = ("path.", "image.too_", "image.format_not_allowed", "image.decode_oom")
+_TRIED_AGAIN = (
+    *("path.", "image.too_", "image.format_not_allowed", "image.decode_oom"),
+    *("url.port", "url.blocked_address"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

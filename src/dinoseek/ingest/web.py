@@ -35,12 +35,13 @@ def fetched(steps: Iterator[Step], limits: Limits, web: WebOptions) -> Iterator[
     """Reads the files and fetches the addresses of Tasks; other steps pass. In no order."""
     fetcher = Fetcher(web.fetch)
     fetch = partial(fetch_step, limits=limits, fetcher=fetcher)
+    done = fetch_all(steps, fetch, _host, workers=web.workers, per_host=web.per_host)
     try:
-        done = fetch_all(steps, fetch, _host, workers=web.workers, per_host=web.per_host)
         for step, result in done:
             yield _broken(step, result) if isinstance(result, FetchError) else result
     finally:
-        fetcher.close()
+        fetcher.close()  # first: what is under way ends at once
+        done.close()
 
 
 def _host(step: Step) -> str:
@@ -52,4 +53,5 @@ def _host(step: Step) -> str:
 def _broken(step: Step, error: FetchError) -> Broken:
     if not isinstance(step, Task):
         raise TypeError(f"{step} cannot fail to be fetched")
-    return Broken(task=step, code=error.code, reason=error.reason)
+    reason = f"{error.reason}; {error.fix}" if error.fix else error.reason
+    return Broken(task=step, code=error.code, reason=reason)
