@@ -75,7 +75,7 @@ def name_of(roots: Mapping[int, bytes], root: int) -> str:
     return WEB if where == _WEB else str(Path(os.fsdecode(where + b"/")))
 
 
-def _way(gallery: Path, root: bytes) -> bytes | None:
+def way_from(gallery: Path, root: bytes) -> bytes | None:
     """The relative path from the gallery to the root; None where there is none (drives, web)."""
     if root == _WEB:
         return None
@@ -93,7 +93,7 @@ def root_id(connection: sqlite3.Connection, gallery: Path, root: str) -> int:
         if where == path:
             return known
     cursor = connection.execute(
-        "INSERT INTO roots (absolute, relative) VALUES (?, ?)", (path, _way(gallery, path))
+        "INSERT INTO roots (absolute, relative) VALUES (?, ?)", (path, way_from(gallery, path))
     )
     return int(cursor.lastrowid or 0)
 
@@ -140,7 +140,7 @@ def settle(connection: sqlite3.Connection, gallery: Path) -> None:
         connection.execute(
             "UPDATE OR IGNORE roots SET absolute = :absolute, relative = :relative"
             " WHERE id = :id AND (absolute, relative) IS NOT (:absolute, :relative)",
-            {"absolute": where, "relative": _way(gallery, where), "id": id},
+            {"absolute": where, "relative": way_from(gallery, where), "id": id},
         )
 
 
@@ -164,5 +164,5 @@ def relocate(
     else:
         connection.execute(
             "UPDATE roots SET absolute = ?, relative = ? WHERE id = ?",
-            (after, _way(gallery, after), id),
+            (after, way_from(gallery, after), id),
         )
