@@ -197,7 +197,7 @@ def test_IDX_09_a_killed_run_keeps_its_word_and_the_next_one_finishes_it(scenari
     assert len(acknowledged) > 2  # some died early and some late
 
 
-def test_I8_a_run_killed_over_and_over_gets_there(scenario):
+def test_IDX_11_a_run_killed_over_and_over_gets_there(scenario):
     scenario.start()
     deaths = 0
     while scenario.run(statement=scenario.statements * 2 // 3) in DEAD:
