@@ -21,7 +21,9 @@ from dinoseek.vit.blas import prefer_fast_kernels
 COMMANDS = {
     "index": ("dinoseek.cli.index", "Put the images of folders into a gallery."),
     "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
+    "dupes": ("dinoseek.cli.dupes", "Find images that are the same, nearly the same, or alike."),
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
+    "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),
     "convert": ("dinoseek.cli.convert", "Write weights as safetensors or npz."),

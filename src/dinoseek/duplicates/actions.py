@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias
 
 from dinoseek.duplicates import disk
-from dinoseek.duplicates.groups import Group, Member
+from dinoseek.duplicates.groups import Group
 from dinoseek.duplicates.keeper import elsewhere
 from dinoseek.errors import DinoseekError, ImageError, UsageError, printable
 from dinoseek.gallery.holdings import Copy, folders, touched
@@ -68,7 +68,7 @@ def plan(gallery: SqliteGallery, groups: Sequence[Group], action: Action) -> Ite
 
 
 def perform(gallery: SqliteGallery, groups: Sequence[Group], action: Action) -> Iterator[Outcome]:
-    """Moves, links or deletes the files of groups that need not be kept; yields what became of each.
+    """Moves, links or deletes what need not be kept of groups; yields what became of each file.
 
     Right before a file is touched, it and the file to keep are read once more: if either is not
     what the gallery knows, it is skipped. The gallery forgets what is no longer there. If the
@@ -138,7 +138,7 @@ def _planned(copy: Copy, keeper: Copy, action: Action, taken: set[Path]) -> Outc
             taken.add(target)
     except DinoseekError as exc:
         return _skipped(copy, action, exc)
-    shown = keeper.shown if action.kind == "hardlink" else target and printable(target)
+    shown = keeper.shown if action.kind == "hardlink" else _shown(target)
     return Outcome(copy=copy, action=action.kind, status="planned", target=shown)
 
 
@@ -149,9 +149,7 @@ def _performed(
         target = _act(gallery, writer, copy, keeper, action)
     except DinoseekError as exc:
         return _skipped(copy, action, exc)
-    return Outcome(
-        copy=copy, action=action.kind, status="done", target=target and printable(target)
-    )
+    return Outcome(copy=copy, action=action.kind, status="done", target=_shown(target))
 
 
 def _act(
@@ -183,6 +181,10 @@ def _keeper_file(keeper: Copy) -> Path:
         reason = f"the one to keep is {elsewhere(keeper)}, where it cannot be checked"
         raise ImageError("dupes.keeper", keeper.shown, reason)
     return keeper.file
+
+
+def _shown(target: Path | None) -> str | None:
+    return None if target is None else printable(target)
 
 
 def _name(copy: Copy) -> PurePath:

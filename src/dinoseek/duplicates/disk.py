@@ -1,4 +1,4 @@
-"""Moving, linking and deleting files so that no bytes are lost, whoever else is at work on the disk.
+"""Moving, linking and deleting files so that no bytes are lost, whatever else goes on meanwhile.
 
 Every function raises ImageError where a file is not what it should be, MachineError where the
 system refuses; then the file is where and what it was.
@@ -12,11 +12,11 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from itertools import count
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePath
 
-from dinoseek.errors import ImageError, MachineError
+from dinoseek.errors import DinoseekError, ImageError, MachineError
 
 _PIECE = 1 << 20
 # a link is not followed, and a pipe not waited for; not all systems have both flags
@@ -32,6 +32,7 @@ _REASONS = {
     errno.EROFS: "the disk can only be read",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk is full",
+    errno.ENOTSUP: "this disk cannot do that",
     errno.EMLINK: "it has as many names as the disk allows",
 }
 
@@ -59,12 +60,12 @@ def check_still(file: Path, status: os.stat_result) -> None:
     try:
         now = os.lstat(file)
     except OSError as exc:
-        raise _refused(file, exc) from exc
+        raise _told(file, exc) from exc
     if _key(now) != _key(status):
         raise _changed(file)
 
 
-def move(file: Path, status: os.stat_result, folder: Path, name: Path, digest: str) -> Path:
+def move(file: Path, status: os.stat_result, folder: Path, name: PurePath, digest: str) -> Path:
     """Moves a file to `folder`/`name`, or a numbered name if that is taken; returns where it is.
 
     To another file system it is copied, read back, and only then deleted here.
@@ -72,31 +73,37 @@ def move(file: Path, status: os.stat_result, folder: Path, name: Path, digest: s
     target = _reserved(folder / name)
     try:
         check_still(file, status)
-        try:
-            os.replace(file, target)  # over the empty file that is ours
-        except OSError as exc:
-            if exc.errno != errno.EXDEV:
-                raise
+        if not _renamed(file, target):
             _copy(file, target, digest)
             check_still(file, status)
-            os.unlink(file)
-    except BaseException as exc:
+            file.unlink()
+    # of nothing else, as of Ctrl-C, is it known that the file is still where it was
+    except (OSError, DinoseekError) as exc:
         with suppress(OSError):
-            os.unlink(target)
-        if isinstance(exc, OSError):
-            raise _refused(file, exc) from exc
-        raise
+            target.unlink()
+        raise _told(file, exc) from exc
     _flush_folders(target.parent, file.parent)
     return target
+
+
+def _renamed(file: Path, target: Path) -> bool:
+    """Puts a file in the place of another; False if they are on different file systems."""
+    try:
+        file.replace(target)
+    except OSError as exc:
+        if exc.errno == errno.EXDEV:
+            return False
+        raise
+    return True
 
 
 def delete(file: Path, status: os.stat_result) -> None:
     """Deletes a file."""
     check_still(file, status)
     try:
-        os.unlink(file)
+        file.unlink()
     except OSError as exc:
-        raise _refused(file, exc) from exc
+        raise _told(file, exc) from exc
     _flush_folders(file.parent)
 
 
@@ -110,13 +117,12 @@ def link(file: Path, status: os.stat_result, keeper: Path) -> os.stat_result:
     try:
         os.link(keeper, new)
         check_still(file, status)
-        os.replace(new, file)
-    except BaseException as exc:
+        new.replace(file)
+    except OSError as exc:
+        raise _told(file, exc) from exc
+    finally:
         with suppress(OSError):
-            os.unlink(new)
-        if isinstance(exc, OSError):
-            raise _unlinkable(file, exc) from exc
-        raise
+            new.unlink()
     _flush_folders(file.parent)
     return os.lstat(file)
 
@@ -142,7 +148,7 @@ def _reserved(target: Path) -> Path:
                 os.close(os.open(each, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 return each
     except OSError as exc:
-        raise _refused(target, exc) from exc
+        raise _told(target, exc) from exc
     raise ValueError("numbers do not end")
 
 
@@ -171,15 +177,15 @@ def _check_same_bytes(file: Path, keeper: Path) -> None:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
+def _opened(file: Path) -> Iterator[BufferedReader]:
     """A regular file, opened for reading; no link."""
     try:
         descriptor = os.open(file, _FLAGS)
     except OSError as exc:
-        raise _refused(file, exc) from exc
-    with open(descriptor, "rb") as stream:
+        raise _told(file, exc) from exc
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 - it is open
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("path.not_regular", file, "it is a folder, pipe or device, not a file")
+            raise ImageError("path.not_regular", file, "it is no file any more")
         yield stream
 
 
@@ -192,20 +198,16 @@ def _changed(file: Path) -> ImageError:
     return ImageError("path.changed", file, "it changed since it was indexed", fix=fix)
 
 
-def _refused(file: Path, exc: OSError) -> ImageError | MachineError:
+def _told(file: Path, exc: OSError | DinoseekError) -> DinoseekError:
+    """What went wrong with a file, in one line."""
+    if isinstance(exc, DinoseekError):
+        return exc
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return ImageError("path.vanished", file, "there is no such file any more")
     if exc.errno == errno.ELOOP:
         return ImageError("path.not_regular", file, "it is a link now")
     reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
     return MachineError("path.refused", file, f"it is left where it is: {reason}")
-
-
-def _unlinkable(file: Path, exc: OSError) -> ImageError | MachineError:
-    if exc.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-        reason = "this disk gives a file one name only"
-        return MachineError("dupes.no_links", file, reason, fix="use --move-to for it")
-    return _refused(file, exc)
 
 
 def _flush_folders(*folders: Path) -> None:

@@ -11,6 +11,7 @@ from dinoseek.duplicates.groups import Group, group_of, ordered
 from dinoseek.duplicates.keeper import Preference
 from dinoseek.duplicates.levels import (
     LEVELS,
+    NEAR_COLOUR,
     NEAR_DISTANCE,
     NEAR_SCORE,
     Evidence,
@@ -22,7 +23,7 @@ from dinoseek.duplicates.stars import Star, stars
 from dinoseek.errors import UsageError
 from dinoseek.gallery.decisions import Decisions, decisions
 from dinoseek.gallery.exact import Ids
-from dinoseek.gallery.holdings import Copy, background_of, copies
+from dinoseek.gallery.holdings import Copy, copies
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.vit.ops import Array
 
@@ -128,7 +129,7 @@ class _Search:
 
     def _near_stars(self, rows: Ids) -> list[Star]:
         def alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
-            return self.looks.distances(rows[some], rows[others]) <= NEAR_DISTANCE
+            return self._look_the_same(rows[some], rows[others])
 
         place = {row: i for i, row in enumerate(rows.tolist())}
         opposed = {
@@ -138,8 +139,16 @@ class _Search:
         }
         return stars(len(rows), self._reader(rows), NEAR_SCORE, alike, opposed)
 
+    def _look_the_same(self, some: Ids, others: Ids) -> NDArray[np.bool_]:
+        """Which pairs of images look the same; colours are only asked of those that may."""
+        found = self.looks.distances(some, others) <= NEAR_DISTANCE
+        if found.any():
+            apart = self.looks.colour_differences(some[found], others[found])
+            found[found] = apart <= NEAR_COLOUR
+        return found
+
     def _least(self, min_score: float | None) -> float:
-        return similar_score(background_of(self._gallery)) if min_score is None else min_score
+        return similar_score(self._gallery.background()) if min_score is None else min_score
 
     def _reader(self, rows: Ids) -> Callable[[int, int], Array]:
         return lambda start, end: self._gallery.vectors(self._ids[rows[start:end]])
@@ -154,7 +163,7 @@ class _Search:
                 [self._all_alike(clusters[i], clusters[j][0], threshold) for i, j in pairs]
             )
 
-        opposed = _between(clusters, self._opposed)
+        opposed = _opposed_clusters(clusters, self._opposed)
         found = stars(len(clusters), self._reader(centres), threshold, alike, opposed)
         return [
             [row for i in (star.centre, *star.members) for row in clusters[i]] for star in found
@@ -173,16 +182,21 @@ class _Search:
     def evidence(self, cluster: Cluster) -> dict[int, Evidence]:
         """How each image of a cluster is alike with its first, by id."""
         first, *others = cluster
-        found = {int(self._ids[first]): Evidence(level="exact", score=1.0, distance=0)}
+        found = {int(self._ids[first]): Evidence(level="exact", score=1, distance=0, colour=0)}
         if others:
             vectors = self._vectors(cluster)
             scores = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()  # (c, d) x (d,) -> (c,)
-            for row, score in zip(others, scores, strict=True):
-                level: Level = "near" if self._near[row] == first else "similar"
-                distance = self.looks.known_distance(row, first)
-                evidence = Evidence(level=level, score=score, distance=distance)
-                found[int(self._ids[row])] = evidence
+            for place, score in zip(others, scores, strict=True):
+                found[int(self._ids[place])] = self._between(first, place, score)
         return found
+
+    def _between(self, first: int, other: int, score: float) -> Evidence:
+        return Evidence(
+            level="near" if self._near[other] == first else "similar",
+            score=score,
+            distance=self.looks.known_distance(first, other),
+            colour=self.looks.known_colour_difference(first, other),
+        )
 
 
 def _opposed(images: Sequence[Sequence[Copy]], said: Decisions) -> dict[int, set[int]]:
@@ -196,7 +210,7 @@ def _opposed(images: Sequence[Sequence[Copy]], said: Decisions) -> dict[int, set
     return found
 
 
-def _between(
+def _opposed_clusters(
     clusters: Sequence[Cluster], opposed: Mapping[int, Collection[int]]
 ) -> dict[int, set[int]]:
     """Which clusters have images that are opposed."""

@@ -1,18 +1,16 @@
 """Every image of a gallery with all its files: where duplicates are looked for, and acted on."""
 
 import os
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dinoseek.errors import printable
-from dinoseek.gallery import background, roots
-from dinoseek.gallery.background import Background
+from dinoseek.gallery import roots
 from dinoseek.gallery.base import WEB, Blob
-from dinoseek.gallery.connection import reported, select_in, transaction, typed
-from dinoseek.gallery.records import id_of_file, put_file
+from dinoseek.gallery.connection import select_in, transaction, typed
+from dinoseek.gallery.records import put_file
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 Kind: TypeAlias = Literal["file", "archive", "web"]
@@ -89,19 +87,14 @@ def _kind(where: Mapping[int, bytes], root: int) -> Kind:
 
 def digest_at(gallery: SqliteGallery, file: Path) -> str | None:
     """The digest of the image that a file held when it was last seen; None if that is not known."""
-    absolute = roots.slashed(file.parent) + b"/" + os.fsencode(file.name)
+    path = roots.slashed(file.parent) + b"/" + os.fsencode(file.name)
+    query = "SELECT digest FROM images JOIN files ON image_id = id WHERE root_id = ? AND path = ?"
     with gallery.reading():
-        connection = gallery._connection
-        root, path = roots.root_of(connection, gallery.path, absolute)
-        id = _image_at(connection, gallery.path, root, path)
-        row = connection.execute("SELECT digest FROM images WHERE id = ?", (id,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def _image_at(connection: sqlite3.Connection, folder: Path, root: str, path: bytes) -> int | None:
-    where = roots.located(connection, folder)
-    ids = (id for id in where if roots.name_of(where, id) == root)
-    return next((id_of_file(connection, id, path) for id in ids), None)
+        for id, root in roots.located(gallery._connection, gallery.path).items():
+            inside = path.startswith(root + b"/") and path[len(root) + 1 :]
+            if row := gallery._connection.execute(query, (id, inside or b"")).fetchone():
+                return str(row[0])
+    return None
 
 
 def looks(gallery: SqliteGallery, ids: Iterable[int]) -> dict[int, bytes]:
@@ -118,19 +111,9 @@ def keep_looks(gallery: SqliteGallery, found: Mapping[int, bytes]) -> None:
         gallery._connection.executemany(query, [(look, id) for id, look in found.items()])
 
 
-def background_of(gallery: SqliteGallery) -> Background | None:
-    """How alike random images of the searched space are; None if there are too few to say."""
-    with gallery.reading():
-        space = gallery._space()
-        if space is None:
-            return None
-        known = background.load(gallery._connection, space)
-        return known or background.sample(gallery._connection, space)
-
-
 def touched(gallery: SqliteGallery, copy: Copy, size: int, mtime_ns: int) -> None:
-    """Remembers the new time of a file that still holds the same bytes."""
-    with reported(gallery.path), transaction(gallery._connection):
+    """Remembers the new time of a file that still holds the same bytes; inside `writing`."""
+    with transaction(gallery._connection):
         root_id = roots.root_id(gallery._connection, gallery.path, copy.root)
         put_file(gallery._connection, root_id, copy.path, copy.id, size, mtime_ns)
 
