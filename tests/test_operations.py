@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dinoseek.images.pool import DecoderPool
+from dinoseek.images.preprocess import find_preset
 from dinoseek.ingest.sources import from_folder
 
 MODEL = ("--model", "color-histogram")
@@ -166,3 +169,42 @@ def test_OPS_10_a_closed_stderr_stops_nothing(tmp_path, pictures):
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["stored"] == 3
+
+
+def test_OPS_02_decoders_start_while_BLAS_is_busy_and_never_hang():
+    stop = threading.Event()
+
+    def multiply():
+        rows = np.ones((400, 400), np.float32)
+        while not stop.is_set():
+            rows @ rows
+
+    busy = [threading.Thread(target=multiply) for _ in range(2)]
+    for thread in busy:
+        thread.start()
+    try:
+        file = io.BytesIO()
+        Image.new("RGB", (30, 20), "red").save(file, "PNG")
+        for _ in range(15):
+            with DecoderPool(find_preset("squash@14"), workers=1) as pool:
+                assert pool.decode(file.getvalue(), "x").width == 30
+    finally:
+        stop.set()
+        for thread in busy:
+            thread.join()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_OPS_03_a_decoder_computes_with_one_thread():
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(file, "PNG")
+    with DecoderPool(find_preset("squash@14"), workers=1) as pool:
+        pool.decode(file.getvalue(), "x")
+        children = [
+            each.parent.name
+            for each in Path("/proc").glob("[0-9]*/cmdline")
+            if b"dinoseek.images.decoder" in each.read_bytes()
+            and f"\nPPid:\t{os.getpid()}\n" in (each.parent / "status").read_text()
+        ]
+        threads = [len(list(Path("/proc", child, "task").iterdir())) for child in children]
+    assert threads == [1]
