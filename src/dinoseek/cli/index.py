@@ -67,7 +67,7 @@ def command(
     verify_files: bool,
     moved_from: str | None,
     lists: ListChoice,
-    web: "Callable[[], WebOptions]",
+    web: "Callable[[float | None], WebOptions]",
     kind: str | None,
     batch_size: int | None,
     as_json: bool,
@@ -104,7 +104,7 @@ def command(
             sources,
             quiet=quiet,
             verify=verify_files,
-            web=web(),
+            web=web(choice.max_megabytes),
             batch_size=batch_size or BATCH_SIZE,
             **options,
         )

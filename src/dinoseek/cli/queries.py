@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dinoseek.cli.sources import allows_private_hosts
 from dinoseek.errors import FetchError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _meaning(word: str, max_bytes: int) -> Path | bytes | int:
 def _fetched(address: str, max_bytes: int) -> bytes:
     from dinoseek.ingest.fetch import Fetcher, FetchOptions
 
-    allow_private = os.environ.get("DINOSEEK_ALLOW_PRIVATE_HOSTS") == "1"
+    allow_private = allows_private_hosts()
     options = FetchOptions(max_bytes=max_bytes, allow_private=allow_private)
     with Fetcher(options) as fetcher:
         return fetcher.fetch(address).data

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PRIVATE_HOSTS = "DINOSEEK_ALLOW_PRIVATE_HOSTS"
-
 
 @dataclass(frozen=True, kw_only=True)
 class ListChoice:
@@ -138,18 +136,19 @@ def _web(
     ignore_optout: bool,
     robots_txt: bool,
     ports: tuple[int, ...],
-) -> Callable[[], Any]:
+) -> Callable[[float | None], Any]:
     """Makes the options when they are needed: importing what they are made of takes its time."""
 
-    def make() -> Any:
+    def make(max_megabytes: float | None) -> Any:
         from dinoseek.ingest.fetch import FetchOptions
         from dinoseek.ingest.web import WebOptions
 
         usual = FetchOptions()
         fetch = FetchOptions(
             total=timeout or usual.total,
+            max_bytes=round(max_megabytes * 1e6) if max_megabytes else usual.max_bytes,
             ports=(*usual.ports, *ports),
-            allow_private=os.environ.get(PRIVATE_HOSTS) == "1",
+            allow_private=allows_private_hosts(),
             honour_optout=not ignore_optout,
             honour_robots_txt=robots_txt,
         )
@@ -172,6 +171,11 @@ def sources_of(words: Sequence[str], lists: ListChoice, *, retry: bool) -> "list
     addresses = [word for word in words if is_address(word)]
     found = [_source(word, lists) for word in words if not is_address(word)]
     return [*found, *([from_addresses(addresses)] if addresses else [])]
+
+
+def allows_private_hosts() -> bool:
+    """Whether addresses inside a network may be fetched, for closed networks and for tests."""
+    return os.environ.get("DINOSEEK_ALLOW_PRIVATE_HOSTS") == "1"
 
 
 def is_address(word: str) -> bool:
