@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dinoseek.errors import DinoseekError, GalleryError, MachineError, UsageError
-from dinoseek.gallery import matrix_cache, nearest, sqlite_gallery
+from dinoseek.gallery import matrix_cache, sqlite_gallery, view
 from dinoseek.gallery.base import Gallery
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.ledger import Failure
@@ -131,7 +131,7 @@ def test_the_cache_is_written_once_and_then_mapped(fill, embedder, unit_vectors,
     folder = fill()
     with open_gallery(folder, embedder) as gallery:
         first = ranking(gallery, unit_vectors(3))
-    monkeypatch.setattr(nearest, "read_matrix", None)
+    monkeypatch.setattr(view, "read_matrix", None)
     with open_gallery(folder, embedder, readonly=True) as gallery:
         assert ranking(gallery, unit_vectors(3)) == first
 

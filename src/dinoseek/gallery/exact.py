@@ -6,35 +6,49 @@ chooses candidates, a little more than k; their scores are then computed in floa
 the same on every machine and for every batch.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dinoseek.vit.ops import Array
 
 Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Found = tuple[Ids, Array]  # of one query: ids or rows (k,) and scores (k,), best first
 
 _QUERIES_AT_ONCE = 256
 _SCORES_AT_ONCE = 1 << 22  # 16 MiB of float32
 _ROWS_AT_ONCE = 4096  # of candidates scored in float64
 
 
-def top_k(queries: Array, matrix: Array, k: int) -> tuple[Ids, Array]:
+def top_k(queries: Array, matrix: Array, k: int, allowed: Mask | None = None) -> tuple[Ids, Array]:
     """The k rows of matrix (m, d) with the largest inner product, for each of queries (q, d).
 
-    Rows and queries are of unit length. Returns row numbers (q, k') and scores (q, k'), best first,
-    equal scores by lower row; k' is k, or m if that is less.
+    Rows and queries are of unit length; only rows that are `allowed` (m,) count. Returns row
+    numbers (q, k') and scores (q, k'), best first, equal scores by lower row; k' is k, or as many
+    rows as there are if that is less.
     """
-    k = min(k, len(matrix))
+    k = min(k, len(matrix) if allowed is None else int(np.count_nonzero(allowed)))
     rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     step = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(k, 1)))
     for start in range(0, len(queries) if k else 0, step):
         block = queries[start : start + step]
-        for i, candidates in enumerate(_candidates(block, matrix, k), start):
-            rows[i], scores[i] = _best(queries[i], matrix, candidates, k)
+        for i, candidates in enumerate(_candidates(block, matrix, k, allowed), start):
+            rows[i], scores[i] = best(queries[i], matrix, candidates, k)
     return rows, scores
 
 
-def _candidates(queries: Array, matrix: Array, k: int) -> list[Ids]:
+def merged(parts: Sequence[Found], k: int) -> Found:
+    """The k best of what one query found in several places, equal scores by lower id."""
+    if len(parts) == 1:
+        return parts[0]
+    ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((ids, -scores))[:k]
+    return ids[order], scores[order]
+
+
+def _candidates(queries: Array, matrix: Array, k: int, allowed: Mask | None) -> list[Ids]:
     """For each query the rows, ascending, that can be among its k best."""
     step = max(k, _SCORES_AT_ONCE // len(queries))
     margins = _margins(queries)
@@ -42,6 +56,8 @@ def _candidates(queries: Array, matrix: Array, k: int) -> list[Ids]:
     found: list[list[tuple[Ids, Array]]] = [[] for _ in queries]
     for start in range(0, len(matrix), step):
         scores = _scores(queries, matrix[start : start + step])  # (q, step)
+        if allowed is not None:
+            scores[:, ~allowed[start : start + step]] = -np.inf
         for i, row in enumerate(scores):
             floors[i] = max(floors[i], _lower_bound(row, k) - margins[i])
             chosen = np.flatnonzero(row >= floors[i])
@@ -83,7 +99,7 @@ def _narrow(parts: list[tuple[Ids, Array]], k: int, margin: np.float32) -> Ids:
     return rows[scores >= kth - margin]
 
 
-def _best(query: Array, matrix: Array, rows: Ids, k: int) -> tuple[Ids, Array]:
+def best(query: Array, matrix: Array, rows: Ids, k: int) -> Found:
     """The k best of `rows` by exact score; rows ascend and the sort is stable."""
     precise = query.astype(np.float64)
     parts = [

@@ -1,16 +1,21 @@
-"""The vectors of a gallery as they are searched: loaded once, and again when they changed."""
+"""The vectors of a gallery as they are searched: loaded once, brought up to date as they change."""
 
+import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
-from dinoseek.errors import UsageError
-from dinoseek.gallery import matrix_cache
-from dinoseek.gallery.exact import Ids, top_k
-from dinoseek.gallery.matrix_cache import MatrixKey
-from dinoseek.gallery.spaces import Space, read_matrix
+from dinoseek.gallery import view
+from dinoseek.gallery.exact import Ids
+from dinoseek.gallery.matrix_cache import DamagedError
+from dinoseek.gallery.spaces import Space
+from dinoseek.gallery.view import View
 from dinoseek.vit.ops import Array
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Nearest:
@@ -19,7 +24,7 @@ class Nearest:
     def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
         self._connection = connection
         self._folder = folder
-        self._loaded: tuple[MatrixKey, Ids, Array] | None = None
+        self._view: View | None = None
 
     def search(
         self, space: Space, queries: Array, k: int, allowed: Ids | None = None
@@ -27,38 +32,35 @@ class Nearest:
         """The k nearest images of each of queries (q, d): their ids (k',) and scores (k',).
 
         Best first, equal scores by lower id. With `allowed`, image ids (n,) in ascending order,
-        only among those; ids without a vector are passed over.
+        only among those; ids without a vector are passed over. In a transaction.
         """
-        ids, matrix = self._searched(space)
-        if allowed is not None:
-            rows = np.flatnonzero(np.isin(ids, allowed, assume_unique=True))
-            ids, matrix = ids[rows], matrix[rows]
-        rows, scores = top_k(queries, matrix, k)
-        return [(ids[row], score) for row, score in zip(rows, scores, strict=True)]
+        return self._certain(space, lambda view: view.search(queries, k, allowed))
 
     def vectors(self, space: Space, wanted: Ids) -> Array:
         """The vectors (n, d) of images by id, as searched; UsageError for an id without one."""
-        ids, matrix = self._searched(space)
-        rows = np.searchsorted(ids, wanted)
-        there = np.take(ids, rows, mode="clip") == wanted
-        if not there.all():
-            raise UsageError(
-                "id.unknown",
-                f"id {wanted[~there][0]}",
-                "no image with a vector in this space has it",
-            )
-        return matrix[rows]
+        return self._certain(space, lambda view: view.vectors(wanted))
 
     def close(self) -> None:
         """Lets go of what is loaded."""
-        self._loaded = None
+        if self._view is not None:
+            self._view.base.close()
+        self._view = None
 
-    def _searched(self, space: Space) -> tuple[Ids, Array]:
-        """Ids (m,) and matrix (m, d) of a space: from memory, the cache, or the record."""
-        if self._loaded is None or self._loaded[0] != space.key:
-            found = matrix_cache.load(self._folder, space.key)
-            if found is None:
-                found = read_matrix(self._connection, space)
-                matrix_cache.store(self._folder, space.key, *found)
-            self._loaded = (space.key, *found)
-        return self._loaded[1:]
+    def _certain(self, space: Space, ask: Callable[[View], T]) -> T:
+        """What a view answers; from the record if a derived file turns out to be damaged."""
+        try:
+            return ask(self._current(space))
+        except (DamagedError, OSError) as exc:
+            logger.warning("a cached file of %s is damaged, and made anew: %s", self._folder, exc)
+            return ask(self._show(view.renewed(self._connection, space, self._folder)))
+
+    def _current(self, space: Space) -> View:
+        if self._view is not None and self._view.key == space.key:
+            return self._view
+        return self._show(view.current(self._connection, space, self._folder, self._view))
+
+    def _show(self, new: View) -> View:
+        if self._view is not None and new.base is not self._view.base:
+            self._view.base.close()
+        self._view = new
+        return new

@@ -9,6 +9,8 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from dinoseek.embedder import Fingerprint
 from dinoseek.errors import GalleryError, UsageError
 from dinoseek.gallery.base import Record
-from dinoseek.gallery.connection import typed
+from dinoseek.gallery.connection import select_in, typed
 from dinoseek.gallery.exact import Ids
 from dinoseek.gallery.matrix_cache import MatrixKey
 from dinoseek.vit.ops import Array
@@ -58,7 +60,7 @@ def _space(
     id: int, name: str, text: str, dim: int, dtype: str, rows: int, version: int, stamp: bytes
 ) -> Space:
     try:
-        fingerprint = Fingerprint.from_json(text)
+        fingerprint = _fingerprint(text)
     except (ValueError, TypeError) as exc:
         raise sqlite3.DatabaseError(f"unreadable fingerprint of space {id}") from exc
     facts = (fingerprint.id, fingerprint.dim, "float16", 16)
@@ -66,6 +68,11 @@ def _space(
         raise sqlite3.DatabaseError(f"space {id} is not what its fingerprint says")
     key = MatrixKey(space=name, version=version, stamp=stamp, rows=rows, dim=dim)
     return Space(id=id, fingerprint=fingerprint, key=key)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(text: str) -> Fingerprint:
+    return Fingerprint.from_json(text)  # each search asks for it
 
 
 def make_space(connection: sqlite3.Connection, fingerprint: Fingerprint) -> int:
@@ -180,6 +187,21 @@ def read_matrix(connection: sqlite3.Connection, space: Space) -> tuple[Ids, Arra
     return ids, matrix
 
 
+def read_rows(connection: sqlite3.Connection, space: Space, wanted: Ids) -> tuple[Ids, Array]:
+    """The vectors of those of some images that have one: ids (n,), ascending, and rows (n, d).
+
+    Raises sqlite3.DatabaseError where one is damaged.
+    """
+    query = (
+        "SELECT image_id, vector, checksum FROM vectors"
+        f" WHERE space_id = {space.id:d} AND image_id IN"
+    )
+    rows = sorted(select_in(connection, query, wanted.tolist()), key=itemgetter(0))
+    _check(rows, space, len(rows))
+    ids = np.array([image_id for image_id, _, _ in rows], np.int64)
+    return ids, _unit(b"".join(blob for _, blob, _ in rows), space.key.dim)
+
+
 def _check_size(connection: sqlite3.Connection, space: Space) -> None:
     """Makes sure that the space can be in a record of this size, before memory is taken for it."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -191,13 +213,18 @@ def _check_size(connection: sqlite3.Connection, space: Space) -> None:
 def _check(rows: list[tuple[int, bytes, int]], space: Space, end: int) -> None:
     if end > space.key.rows:
         raise sqlite3.DatabaseError(f"more vectors in space {space.id} than were put there")
-    size = 2 * space.key.dim
-    for image_id, blob, checksum in rows:
-        # `type`: a flipped bit can change that too
-        if type(image_id) is not int or type(blob) is not bytes or len(blob) != size:
-            raise sqlite3.DatabaseError(f"the vector of image {image_id} is no vector")
-        if _checksum(image_id, blob) != checksum:
-            raise sqlite3.DatabaseError(f"the vector of image {image_id} changed on the disk")
+    for row in rows:
+        if fault := fault_of(*row, space.key.dim):
+            raise sqlite3.DatabaseError(fault)
+
+
+def fault_of(image_id: int, blob: bytes, checksum: int, dim: int) -> str:
+    """What is wrong with a row of `vectors`, of vectors of `dim` numbers; "" if nothing is."""
+    # `type`: a flipped bit can change that too
+    if type(image_id) is not int or type(blob) is not bytes or len(blob) != 2 * dim:
+        return f"the vector of image {image_id} is no vector"
+    whole = _checksum(image_id, blob) == checksum
+    return "" if whole else f"the vector of image {image_id} changed on the disk"
 
 
 def _unit(blob: bytes, dim: int) -> Array:

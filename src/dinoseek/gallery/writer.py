@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 
 from dinoseek.embedder import Fingerprint
 from dinoseek.errors import UsageError
-from dinoseek.gallery import background, ledger, records, roots, spaces
+from dinoseek.gallery import background, delta, ledger, records, roots, spaces
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.connection import transaction
 from dinoseek.gallery.descriptions import Description, changed, describe
 from dinoseek.gallery.ledger import Failure, FileState
+from dinoseek.gallery.matrix_cache import CACHE
 from dinoseek.gallery.places import files_of
 
 
@@ -134,6 +135,7 @@ class Writer:
             for space in spaces.spaces_of(self._connection):
                 if space.id == id:
                     background.refresh(self._connection, space)
+                    delta.trim(self._connection, space, self._folder / CACHE)
 
     def place(self, folder: Path, *, whole: bool) -> tuple[str, bytes]:
         """The root that `folder` belongs to, made if need be, and the folder's path inside it.
