@@ -22,6 +22,15 @@ from dinoseek.ingest.address import is_public
 
 T = TypeVar("T")
 
+_HOSTS_KEPT = 4  # connections that each thread keeps open, each to another host
+
+
+class _Session(HTTPSession):  # type: ignore[misc] # it has no type hints
+    """A session that never looks where an answer leads: requests would read all of its body."""
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
+
 
 class Blocked(requests.RequestException):
     """The name leads to an address that is not public."""
@@ -36,39 +45,54 @@ class Attempt:
     """One request from beginning to end: until when, and by which connection."""
 
     deadline: float
-    connection: HTTPConnection | None = None
     expired: bool = False
+    _handle: socket.socket | None = None
 
     def left(self) -> float:
         """Seconds that are left; 0 if it is over."""
         return max(0.0, self.deadline - time.monotonic())
 
+    def hold(self, connected: socket.socket) -> None:
+        """Takes a handle of its own on a connection: http.client and ssl give theirs away."""
+        self.release()
+        self._handle = socket.socket(fileno=socket.dup(connected.fileno()))
+        if self.expired:
+            self.end()
+
+    def release(self) -> None:
+        """Lets go of the connection, which may go on."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
     def end(self) -> None:
         """Ends the connection, whatever its thread is waiting for."""
         self.expired = True
-        plain = getattr(self.connection, "sock", None)
-        if plain is not None:
-            with suppress(OSError):
-                socket.socket.shutdown(plain, socket.SHUT_RDWR)
+        handle = self._handle
+        if handle is not None:
+            with suppress(OSError):  # it has ended by itself
+                handle.shutdown(socket.SHUT_RDWR)
 
 
 _current = threading.local()  # the Attempt of each thread
 
 
 class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        _current.attempt.hold(connected)
+        return connected
+
     def putrequest(self, *arguments: Any, **options: Any) -> None:
-        _current.attempt.connection = self  # a connection may serve several attempts
+        if self.sock is not None:  # it served another attempt before
+            _current.attempt.hold(self.sock)
         super().putrequest(*arguments, **options)
 
 
 class _Secure(HTTPSConnection):
     def putrequest(self, *arguments: Any, **options: Any) -> None:
-        _current.attempt.connection = self
+        _current.attempt.hold(self.sock)  # the handshake is over, which has a time of its own
         super().putrequest(*arguments, **options)
-
-    def connect(self) -> None:
-        _current.attempt.connection = self  # the handshake can take for ever, too
-        super().connect()
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -82,8 +106,8 @@ class _SecurePool(HTTPSConnectionPool):
 class _Adapter(IPFilterAdapter):  # type: ignore[misc] # it has no type hints
     """Resolves a name once and connects to that address, if it is public by our own rules too."""
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
+    def init_poolmanager(self, *_: Any, **options: Any) -> None:
+        super().init_poolmanager(_HOSTS_KEPT, 1, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
@@ -98,8 +122,8 @@ class _Adapter(IPFilterAdapter):  # type: ignore[misc] # it has no type hints
 class _OpenAdapter(requests.adapters.HTTPAdapter):
     """Connects to any address: for closed networks and for tests."""
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
+    def init_poolmanager(self, *_: Any, **options: Any) -> None:
+        super().init_poolmanager(_HOSTS_KEPT, 1, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
 
@@ -126,7 +150,7 @@ def in_time(function: Callable[[], T], seconds: float) -> T:
 
 def open_session(user_agent: str, *, allow_private: bool, verify: bool | str = True) -> HTTPSession:
     """A session for one thread: no proxies, no cookies, no passwords, no redirects."""
-    session = HTTPSession(
+    session = _Session(
         Config(
             ip_filter_enable=False,  # our own adapters do it
             ip_filter_allow_loopback_ips=False,
@@ -157,21 +181,24 @@ class Watchdog:
 
     def attempt(self, seconds: float) -> Attempt:
         """Begins an attempt of this thread that may take so long."""
-        attempt = Attempt(time.monotonic() + seconds)
-        _current.attempt = attempt
+        attempt = _current.attempt = Attempt(time.monotonic() + seconds)
         with self._news:
+            if self._closed:
+                attempt.end()
+                return attempt
             heapq.heappush(self._heap, (attempt.deadline, next(self._number), attempt))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="dinoseek-deadlines")
                 self._thread.daemon = True
                 self._thread.start()
-            self._news.notify()
+            if self._heap[0][2] is attempt:
+                self._news.notify()
         return attempt
 
     def finished(self, attempt: Attempt) -> None:
         """The attempt is over: its connection may now serve another."""
         with self._news:
-            attempt.connection = None
+            attempt.release()
 
     def close(self) -> None:
         """Ends everything that is under way, and the thread."""

@@ -11,6 +11,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from urllib3 import exceptions as urllib3
 
 from dinoseek.errors import FetchError
+from dinoseek.ingest.answers import is_transient
 from dinoseek.ingest.connection import Attempt, Blocked, OutOfTime
 
 # The first that is among the causes decides.
@@ -18,11 +19,10 @@ _FAULTS: tuple[tuple[str, str, tuple[type[BaseException], ...]], ...] = (
     ("url.dns", "its name cannot be resolved in time", (OutOfTime,)),
     ("url.dns", "there is no host of that name", (socket.gaierror, urllib3.NameResolutionError)),
     ("url.tls", "its certificate or its TLS is not good", (ssl.SSLError, urllib3.SSLError)),
-    (
-        "url.timeout",
-        "its server does not answer in time",
-        (TimeoutError, urllib3.TimeoutError, requests.Timeout),
-    ),
+    ("url.connect", "its server cannot be reached", (urllib3.NewConnectionError,)),
+    ("url.connect", "its server cannot be reached in time", (urllib3.ConnectTimeoutError,)),
+    ("url.timeout", "its server does not answer in time", (TimeoutError, urllib3.TimeoutError)),
+    ("url.connect", "its server breaks the connection", (http.client.RemoteDisconnected,)),
     (
         "url.protocol",
         "its server does not speak HTTP",
@@ -33,11 +33,7 @@ _FAULTS: tuple[tuple[str, str, tuple[type[BaseException], ...]], ...] = (
         "the connection breaks off",
         (http.client.IncompleteRead, urllib3.IncompleteRead),
     ),
-    (
-        "url.connect",
-        "its server cannot be reached",
-        (ConnectionError, http.client.RemoteDisconnected, urllib3.NewConnectionError),
-    ),
+    ("url.connect", "its server breaks the connection", (ConnectionError,)),
 )
 
 
@@ -46,7 +42,9 @@ def explained(url: str, attempt: Attempt) -> Iterator[None]:
     """Turns what goes wrong with a request into a FetchError."""
     try:
         yield
-    except FetchError:
+    except FetchError as exc:
+        if attempt.expired and is_transient(exc.code):
+            raise _late(url) from exc
         raise
     except (
         requests.RequestException,
@@ -54,9 +52,14 @@ def explained(url: str, attempt: Attempt) -> Iterator[None]:
         http.client.HTTPException,
         OSError,
         ValueError,
-        AttributeError,  # of a socket that was closed under http.client's hands
     ) as exc:
         raise _error(url, exc, late=attempt.expired) from exc
+    if attempt.expired:  # what we cut off can look like an end
+        raise _late(url)
+
+
+def _late(url: str) -> FetchError:
+    return FetchError("url.timeout", url, "it takes too long")
 
 
 def _error(url: str, exc: Exception, *, late: bool) -> FetchError:
@@ -66,21 +69,11 @@ def _error(url: str, exc: Exception, *, late: bool) -> FetchError:
         reason = "its host is not on the public internet"
         return FetchError("url.blocked_address", url, reason, fix=fix)
     if late:  # whatever it was, it was our doing
-        return FetchError("url.timeout", url, "it takes too long")
+        return _late(url)
     for code, reason, kinds in _FAULTS:
-        # RemoteDisconnected is a BadStatusLine, too
-        gone = code == "url.protocol" and _has(causes, http.client.RemoteDisconnected)
-        if _has(causes, *kinds) and not gone:
+        if any(isinstance(cause, kinds) for cause in causes):
             return FetchError(code, url, reason)
-    if "resolve" in str(exc):  # requests-hardened keeps no cause
-        return FetchError("url.dns", url, "there is no host of that name")
-    if isinstance(exc, OSError) and not isinstance(exc, requests.RequestException):
-        return FetchError("url.connect", url, f"its server cannot be reached ({exc.strerror})")
     return FetchError("url.protocol", url, f"its server breaks HTTP ({type(causes[-1]).__name__})")
-
-
-def _has(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
-    return any(isinstance(cause, kinds) for cause in causes)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from dinoseek.errors import FetchError
-from dinoseek.ingest.fetch import BusyError, is_transient
+from dinoseek.ingest.answers import BusyError, is_transient
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _FAILURES_IN_A_ROW = 20  # of one host, before it is taken to be down
 _DOWN_FOR = 30.0  # seconds until it gets another chance
+_MOST_PATIENT = 60.0  # seconds that a server may make its images wait; if more, till the next run
+_HOSTS_REMEMBERED = 10_000  # of those that failed and have nothing waiting
 _LOOK_EVERY = 0.5  # seconds, so that Ctrl-C is heard
 _PULLED_AT_ONCE = 64
-# Everything fails to connect: it is our own network that is gone.
+# Everything fails to connect, whatever the host: it is our own network that is gone.
 _OUTAGE_CODES = ("url.connect", "url.dns")
-_OUTAGE_FAILURES = 10
-_OUTAGE_PAUSES = (1.0, 2.0, 4.0, 8.0)  # after them it is left to the next run
+_OUTAGE_FAILURES, _OUTAGE_HOSTS = 20, 5
+_OUTAGE_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds; after them it is left to the next run
 
 
 @dataclass
@@ -38,6 +40,17 @@ class _Host(Generic[T]):
     def is_down(self) -> bool:
         return self.failures >= _FAILURES_IN_A_ROW
 
+    def refusal(self, now: float) -> FetchError | None:
+        """Why nothing that waits for it should wait any longer."""
+        wait = self.not_before - now
+        if wait > _MOST_PATIENT:
+            reason = f"its server wants to be left alone for {wait:,.0f} seconds"
+            return FetchError("url.rate_limited", self.name, reason)
+        if wait > 0 and self.is_down:
+            reason = f"{self.name} failed {self.failures} times in a row"
+            return FetchError("url.host_down", self.name, reason)
+        return None
+
 
 def fetch_all(
     tasks: Iterable[T],
@@ -47,6 +60,7 @@ def fetch_all(
     workers: int = 20,
     per_host: int = 4,
     window: int = 20_000,
+    stop: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[T, R | FetchError], None, None]:
     """Yields each task with what `fetch` made of it, or its FetchError, as they are done.
 
@@ -54,12 +68,14 @@ def fetch_all(
     "" have no such limit. Up to `window` tasks wait for slow hosts while others go on. `tasks` is
     iterated in the caller's thread. Any other exception is raised here, one of `tasks` after all
     that came before it. A host that fails 20 times in a row fails at once from then on
-    (url.host_down), but for a try now and then.
+    (url.host_down), but for a try now and then. At the end, early or not, `stop` is called, which
+    should make each `fetch` that is under way end.
     """
     run = _Run(fetch, host_of, workers, per_host)
     try:
         yield from run.results(iter(tasks), window)
     finally:
+        stop()
         run.close()
 
 
@@ -78,7 +94,8 @@ class _Run(Generic[T, R]):
         self._waiting = self._running = 0
         self._fault: Exception | None = None
         self._closed = threading.Event()
-        self._lost = 0  # failures to connect in a row, of all hosts
+        # the hosts of the last results, if all of them failed to connect
+        self._lost: deque[str] = deque(maxlen=_OUTAGE_FAILURES)
         self._outages = 0
         self._not_before = 0.0
         self._threads = [
@@ -158,15 +175,14 @@ class _Run(Generic[T, R]):
                 self._ready.append(host)
 
     def _refused(self) -> Iterator[tuple[T, FetchError]]:
-        """What waits for hosts that are down."""
+        """What waits for hosts that are down, or want to be left alone for long."""
         now = time.monotonic()
-        for host in [each for each in self._ready if each.is_down and each.not_before > now]:
-            self._ready.remove(host)
-            while host.waiting:
-                task = host.waiting.popleft()
-                self._waiting -= 1
-                reason = f"{host.name} failed {host.failures} times in a row"
-                yield task, FetchError("url.host_down", host.name, reason)
+        for host in [each for each in self._ready if each.not_before > now]:
+            if error := host.refusal(now):
+                self._ready.remove(host)
+                while host.waiting:
+                    self._waiting -= 1
+                    yield host.waiting.popleft(), error
 
     def _patience(self) -> float:
         """How long to wait for a result before looking whether something else may begin."""
@@ -187,24 +203,27 @@ class _Run(Generic[T, R]):
                 host.not_before = max(host.not_before, now + _DOWN_FOR)
         else:
             host.failures = 0
-        self._note_outage(result, now)
-        if not host.waiting and not host.running and not host.failures:
+        self._note_outage(name, result, now)
+        forgotten = not host.failures or len(self._hosts) > _HOSTS_REMEMBERED
+        if forgotten and not host.waiting and not host.running:
             del self._hosts[name]  # lists of millions of hosts
 
-    def _note_outage(self, result: R | BaseException, now: float) -> None:
+    def _note_outage(self, name: str, result: R | BaseException, now: float) -> None:
+        """Lets everything wait a little, ever longer, where nothing can be reached."""
         if not (isinstance(result, FetchError) and result.code in _OUTAGE_CODES):
-            self._lost = self._outages = 0
+            self._lost.clear()
+            self._outages = 0
             return
-        self._lost += 1
-        hosts = {host.name for host in self._hosts.values() if host.failures}
-        if (
-            self._lost >= _OUTAGE_FAILURES
-            and len(hosts) > 1
-            and self._outages < len(_OUTAGE_PAUSES)
-        ):
-            self._not_before = now + _OUTAGE_PAUSES[self._outages]
-            self._outages += 1
-            self._lost = 0
+        self._lost.append(name)
+        few = len(set(self._lost)) < min(_OUTAGE_HOSTS, len(self._hosts))
+        if few or len(self._lost) < _OUTAGE_FAILURES or self._outages == len(_OUTAGE_PAUSES):
+            return
+        self._not_before = now + _OUTAGE_PAUSES[self._outages]
+        self._outages += 1
+        self._lost.clear()
+        for host in self._hosts.values():  # it is not their fault
+            host.not_before = 0.0 if host.is_down else host.not_before
+            host.failures = 0
 
     def _work(self) -> None:
         while (job := self._todo.get()) is not None and not self._closed.is_set():

@@ -204,7 +204,7 @@ def _of_row(
         try:
             item = Item(root=WEB, path=normalised(row.url).encode())
         except FetchError as exc:
-            raw = row.url.encode("utf-8", "surrogateescape")
+            raw = row.url.encode("utf-8", "backslashreplace")
             return Failed(Item(root=WEB, path=raw), exc.code, exc.reason)
         return decided(described_by(item, said), writer, options)
     return decided(described_by(file_item(*places.of(row.path or "")), said), writer, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dinoseek.gallery.ledger import Failure, FileState
-from dinoseek.ingest.fetch import is_transient
+from dinoseek.ingest.answers import is_transient
 from dinoseek.ingest.outcomes import Failed, Item, Outcome, Skipped
 from dinoseek.ingest.sources import Link, Unreadable
 from dinoseek.ingest.steps import Broken, Settled, Task

@@ -42,8 +42,11 @@ def fetch_step(step: Step, limits: Limits, fetcher: Fetcher) -> Step:
     url = step.item.url if isinstance(step, Task) else None
     if not isinstance(step, Task) or url is None:
         return read_step(step, limits)
-    data = fetcher.fetch(url).data
-    return Read(task=step, digest=hashlib.sha256(data).hexdigest(), size=len(data), data=data)
+    return isolated(step, None, lambda: _fetched(step, fetcher.fetch(url).data))
+
+
+def _fetched(task: Task, data: bytes) -> Read:
+    return Read(task=task, digest=hashlib.sha256(data).hexdigest(), size=len(data), data=data)
 
 
 def decode_step(step: Step, limits: Limits, pool: DecoderPool, keep: Keep | None = None) -> Step:

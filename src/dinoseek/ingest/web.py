@@ -35,12 +35,12 @@ def fetched(steps: Iterator[Step], limits: Limits, web: WebOptions) -> Iterator[
     """Reads the files and fetches the addresses of Tasks; other steps pass. In no order."""
     fetcher = Fetcher(web.fetch)
     fetch = partial(fetch_step, limits=limits, fetcher=fetcher)
-    done = fetch_all(steps, fetch, _host, workers=web.workers, per_host=web.per_host)
+    counts = {"workers": web.workers, "per_host": web.per_host}
+    done = fetch_all(steps, fetch, _host, **counts, stop=fetcher.close)
     try:
         for step, result in done:
             yield _broken(step, result) if isinstance(result, FetchError) else result
     finally:
-        fetcher.close()  # first: what is under way ends at once
         done.close()
 
 
