@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     )
     from dinoseek.gallery.base import Hit, Record
     from dinoseek.gallery.factory import open_gallery
+    from dinoseek.images.region import Region
+    from dinoseek.ingest.archives import from_archive
+    from dinoseek.ingest.lists import from_addresses, from_stream, from_table
     from dinoseek.ingest.pipeline import ingest
     from dinoseek.ingest.sources import from_folder
+    from dinoseek.queries import Mix, Part
     from dinoseek.search import search, search_many
     from dinoseek.weights.load import load_params
 
@@ -34,11 +38,18 @@ __all__ = [
     "Hit",
     "ImageError",
     "MachineError",
+    "Mix",
+    "Part",
     "Record",
+    "Region",
     "UsageError",
     "WeightsError",
     "__version__",
+    "from_addresses",
+    "from_archive",
     "from_folder",
+    "from_stream",
+    "from_table",
     "ingest",
     "load_embedder",
     "load_encoder",
@@ -62,8 +73,12 @@ _HOMES = {
     ),
     "dinoseek.gallery.base": ("Hit", "Record"),
     "dinoseek.gallery.factory": ("open_gallery",),
+    "dinoseek.images.region": ("Region",),
+    "dinoseek.ingest.archives": ("from_archive",),
+    "dinoseek.ingest.lists": ("from_addresses", "from_stream", "from_table"),
     "dinoseek.ingest.pipeline": ("ingest",),
     "dinoseek.ingest.sources": ("from_folder",),
+    "dinoseek.queries": ("Mix", "Part"),
     "dinoseek.search": ("search", "search_many"),
     "dinoseek.weights.load": ("load_params",),
 }
