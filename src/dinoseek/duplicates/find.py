@@ -1,6 +1,6 @@
 """Finds the groups of a gallery: reads what is there, compares it level by level."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from dinoseek.duplicates.levels import (
     similar_score,
 )
 from dinoseek.duplicates.looks import Looks
-from dinoseek.duplicates.stars import Star, stars
+from dinoseek.duplicates.stars import Alike, stars
 from dinoseek.errors import UsageError
 from dinoseek.gallery.decisions import Decisions, decisions
 from dinoseek.gallery.exact import Ids
@@ -113,31 +113,34 @@ class _Search:
         self._near: dict[int, int] = {}  # each image that joined a star, and the star's centre
 
     def clusters(self, level: Level, min_score: float | None) -> list[Cluster]:
-        """Alike images; of a level at least `near`, each image with a vector is in one."""
+        """Alike images; from `near` on, each image is in one, if alone."""
         if level == "exact":
             return [[i] for i, image in enumerate(self._images) if len(image) > 1]
         digests = [image[0].digest for image in self._images]
         known = self._gallery.known(digests)
-        rows = np.array([i for i, digest in enumerate(digests) if digest in known], np.int64)
-        near = [[star.centre, *star.members] for star in self._near_stars(rows)]
-        clusters = [[int(rows[i]) for i in star] for star in near]
-        self._near = {row: cluster[0] for cluster in clusters for row in cluster}
+        alone = [[i] for i, digest in enumerate(digests) if digest not in known]
+        single = [[i] for i, digest in enumerate(digests) if digest in known]
+        clusters = self._joined(single, NEAR_SCORE, self._look_the_same)
+        self._near = {place: cluster[0] for cluster in clusters for place in cluster}
         if level == "similar":
-            clusters = self._merged(clusters, self._least(min_score))
-        alone = sorted(set(range(len(self._images))) - set(rows.tolist()))
-        return clusters + [[i] for i in alone]
+            clusters = self._similar(clusters, min_score)
+        return clusters + alone
 
-    def _near_stars(self, rows: Ids) -> list[Star]:
-        def alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
-            return self._look_the_same(rows[some], rows[others])
+    def _joined(self, clusters: list[Cluster], threshold: float, alike: Alike) -> list[Cluster]:
+        """Clusters joined to others, by stars of their first images."""
+        firsts = np.array([cluster[0] for cluster in clusters], np.int64)
 
-        place = {row: i for i, row in enumerate(rows.tolist())}
-        opposed = {
-            place[i]: {place[j] for j in others if j in place}
-            for i, others in self._opposed.items()
-            if i in place
-        }
-        return stars(len(rows), self._reader(rows), NEAR_SCORE, alike, opposed)
+        def vectors(start: int, end: int) -> Array:
+            return self._gallery.vectors(self._ids[firsts[start:end]])
+
+        def firsts_alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
+            return alike(firsts[some], firsts[others])
+
+        opposed = _opposed_clusters(clusters, self._opposed)
+        found = stars(len(clusters), vectors, threshold, firsts_alike, opposed)
+        return [
+            [place for i in (star.centre, *star.members) for place in clusters[i]] for star in found
+        ]
 
     def _look_the_same(self, some: Ids, others: Ids) -> NDArray[np.bool_]:
         """Which pairs of images look the same; colours are only asked of those that may."""
@@ -147,47 +150,32 @@ class _Search:
             found[found] = apart <= NEAR_COLOUR
         return found
 
-    def _least(self, min_score: float | None) -> float:
-        return similar_score(self._gallery.background()) if min_score is None else min_score
+    def _similar(self, clusters: list[Cluster], min_score: float | None) -> list[Cluster]:
+        """Clusters joined to others whose first image is alike with all of theirs."""
+        least = similar_score(self._gallery.background()) if min_score is None else min_score
+        members = {cluster[0]: cluster[1:] for cluster in clusters if len(cluster) > 1}
 
-    def _reader(self, rows: Ids) -> Callable[[int, int], Array]:
-        return lambda start, end: self._gallery.vectors(self._ids[rows[start:end]])
-
-    def _merged(self, clusters: list[Cluster], threshold: float) -> list[Cluster]:
-        """Clusters of which every image is alike with the first image of another, joined to it."""
-        centres = np.array([cluster[0] for cluster in clusters], np.int64)
-
-        def alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
+        def all_alike(some: Ids, others: Ids) -> NDArray[np.bool_]:
             pairs = zip(some.tolist(), others.tolist(), strict=True)
-            return np.array(
-                [self._all_alike(clusters[i], clusters[j][0], threshold) for i, j in pairs]
-            )
+            found = [min(self._scores(members.get(i, []), j), default=1) >= least for i, j in pairs]
+            return np.array(found)
 
-        opposed = _opposed_clusters(clusters, self._opposed)
-        found = stars(len(clusters), self._reader(centres), threshold, alike, opposed)
-        return [
-            [row for i in (star.centre, *star.members) for row in clusters[i]] for star in found
-        ]
+        return self._joined(clusters, least, all_alike)
 
-    def _all_alike(self, cluster: Cluster, centre: int, threshold: float) -> bool:
-        """Whether all but the first image of a cluster are alike with another; that one is."""
-        if len(cluster) == 1:
-            return True
-        scores = self._vectors(cluster[1:]) @ self._vectors([centre])[0]  # (c, d) x (d,) -> (c,)
-        return bool((scores >= threshold).all())
-
-    def _vectors(self, rows: Sequence[int]) -> Array:
-        return self._gallery.vectors(self._ids[rows])
+    def _scores(self, places: Sequence[int], first: int) -> list[float]:
+        """The cosines of images with another."""
+        if not places:
+            return []
+        vectors = self._gallery.vectors(self._ids[[first, *places]])
+        scores: Array = vectors[1:] @ vectors[0]  # (c, d) x (d,) -> (c,)
+        return np.clip(scores, -1, 1).tolist()
 
     def evidence(self, cluster: Cluster) -> dict[int, Evidence]:
         """How each image of a cluster is alike with its first, by id."""
         first, *others = cluster
         found = {int(self._ids[first]): Evidence(level="exact", score=1, distance=0, colour=0)}
-        if others:
-            vectors = self._vectors(cluster)
-            scores = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()  # (c, d) x (d,) -> (c,)
-            for place, score in zip(others, scores, strict=True):
-                found[int(self._ids[place])] = self._between(first, place, score)
+        for place, score in zip(others, self._scores(others, first), strict=True):
+            found[int(self._ids[place])] = self._between(first, place, score)
         return found
 
     def _between(self, first: int, other: int, score: float) -> Evidence:
@@ -214,9 +202,9 @@ def _opposed_clusters(
     clusters: Sequence[Cluster], opposed: Mapping[int, Collection[int]]
 ) -> dict[int, set[int]]:
     """Which clusters have images that are opposed."""
-    home = {row: i for i, cluster in enumerate(clusters) for row in cluster} if opposed else {}
+    home = {place: i for i, cluster in enumerate(clusters) for place in cluster} if opposed else {}
     found: dict[int, set[int]] = {}
-    for row, others in opposed.items():
-        if row in home:
-            found.setdefault(home[row], set()).update(home[o] for o in others if o in home)
+    for place, others in opposed.items():
+        if place in home:
+            found.setdefault(home[place], set()).update(home[o] for o in others if o in home)
     return found

@@ -135,5 +135,5 @@ def _taken(job: tuple[int, Path | bytes | None]) -> Taken:
 
 def coarse_colours(image: Image.Image) -> NDArray[np.uint8]:
     """The colours of a picture without its brightness, in a few cells: (8, 8, 2), Cb and Cr."""
-    cells = image.convert("YCbCr").resize((_CELLS, _CELLS), Image.Resampling.BOX, reducing_gap=2.0)
+    cells = image.convert("YCbCr").resize((_CELLS, _CELLS), Image.Resampling.BOX)
     return np.asarray(cells)[..., 1:]
