@@ -10,8 +10,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dinoseek.errors import UsageError
 from dinoseek.gallery.connection import select_in, typed
@@ -42,7 +44,7 @@ class Background:
 
     def percentile(self, score: float) -> float:
         """How many of a hundred random pairs score less; 100 only above all that were seen."""
-        percents, scores = np.array(self.quantiles).T
+        percents, scores = self._columns
         return float(np.interp(score, scores, percents, left=0.0, right=100.0))
 
     def cut_off(self) -> float:
@@ -50,8 +52,14 @@ class Background:
 
         Of n images one in n reaches it.
         """
-        percents, scores = np.array(self.quantiles).T
+        percents, scores = self._columns
         return float(np.interp(100 * (1 - 1 / self.rows), percents, scores))
+
+    @cached_property
+    def _columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Percents and scores, made once: each hit of each search asks for its place."""
+        percents, scores = np.array(self.quantiles).T
+        return percents.copy(), scores.copy()
 
     def to_json(self) -> str:
         """The background as text for the record."""
@@ -97,9 +105,15 @@ def load(connection: sqlite3.Connection, space: Space) -> Background | None:
     query = "SELECT background FROM spaces WHERE id = ?"
     ((text,),) = typed(connection.execute(query, (space.id,)), str | None)
     try:
-        return None if text is None else Background.from_json(text)
+        return None if text is None else _from_json(text)
     except ValueError as exc:
         raise sqlite3.DatabaseError(f"unreadable background of space {space.id}") from exc
+
+
+@lru_cache(maxsize=16)
+def _from_json(text: str) -> Background:
+    """Read once: every search asks for it."""
+    return Background.from_json(text)
 
 
 def store(connection: sqlite3.Connection, space: Space, background: Background | None) -> None:
