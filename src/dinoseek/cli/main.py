@@ -23,6 +23,7 @@ COMMANDS = {
     "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
     "dupes": ("dinoseek.cli.dupes", "Find images that are the same, nearly the same, or alike."),
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
+    "check": ("dinoseek.cli.check", "Prove that a gallery is whole, or repair it."),
     "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dinoseek.errors import GalleryError, UsageError
 from dinoseek.gallery import roots
+from dinoseek.gallery.checkup import problems
 from dinoseek.gallery.connection import RECORD, connect, refused, reported, transaction
-from dinoseek.gallery.inventory import problems
 from dinoseek.gallery.schema import version_of
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
@@ -86,7 +86,7 @@ def _place_roots(gallery: SqliteGallery, folder: Path, target: Path) -> None:
 def _verify(gallery: SqliteGallery, folder: Path) -> None:
     try:
         with closing(connect(folder, readonly=False)) as copy:
-            found = problems(copy)
+            found = [problem.text for problem in problems(copy)]
     except sqlite3.DatabaseError as exc:
         found = [str(exc)]
     if found:

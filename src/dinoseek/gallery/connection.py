@@ -130,6 +130,11 @@ def _explained(folder: Path, exc: sqlite3.Error) -> DinoseekError:
     return corrupt(folder, str(exc))
 
 
+def is_of_machine(exc: Exception) -> bool:
+    """Whether an error of SQLite's is the machine's fault, and says nothing of the record."""
+    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _MACHINE_ERRORS
+
+
 def _is_full(folder: Path) -> bool:
     """Whether the disk is full; SQLite's shared memory then fails as if the disk were broken."""
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is in a gallery, and what is wrong with it."""
+"""What is in a gallery."""
 
 import sqlite3
 from pathlib import Path
@@ -8,7 +8,7 @@ from dinoseek.embedder import fingerprint_dict
 from dinoseek.errors import printable
 from dinoseek.gallery import ledger, roots, schema
 from dinoseek.gallery.base import WEB
-from dinoseek.gallery.spaces import Space, read_matrix, spaces_of
+from dinoseek.gallery.spaces import Space, spaces_of
 
 
 def info(
@@ -59,16 +59,3 @@ def _bytes(folder: Path, names: str) -> int:
         except OSError:
             continue
     return total
-
-
-def problems(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong with a record, a sentence each: pages, dangling rows, vectors."""
-    found = [row for (row,) in connection.execute("PRAGMA integrity_check") if row != "ok"]
-    for table, *_ in connection.execute("PRAGMA foreign_key_check"):
-        found.append(f"a row of {table} refers to one that is not there")
-    for space in spaces_of(connection):
-        try:
-            read_matrix(connection, space)
-        except sqlite3.DatabaseError as exc:
-            found.append(str(exc))
-    return found

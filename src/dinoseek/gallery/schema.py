@@ -20,6 +20,8 @@ became different since.
 import sqlite3
 from collections.abc import Callable
 
+from dinoseek.gallery.descriptions import put_attributes, values_of
+
 APPLICATION_ID = 0x64696E6F  # "dino", in SQLite's file header
 
 _TABLES = """
@@ -150,6 +152,9 @@ def m002_log_changes(connection: sqlite3.Connection) -> None:
     for event, change, row in _EVENTS:
         connection.execute(f"DROP TRIGGER vectors_{event}")
         connection.execute(_LOGGING_TRIGGER.format(event=event, change=change, row=row))
+    known = "SELECT id, metadata FROM images WHERE metadata <> '{}'"
+    for id, metadata in connection.execute(known).fetchall():
+        put_attributes(connection, id, values_of(metadata))
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (

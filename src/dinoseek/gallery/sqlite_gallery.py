@@ -21,10 +21,11 @@ from dinoseek.errors import MachineError, UsageError
 from dinoseek.gallery import background, filters, matrix_cache, roots
 from dinoseek.gallery.background import Background
 from dinoseek.gallery.base import Hit, Record
+from dinoseek.gallery.checkup import problems
 from dinoseek.gallery.connection import reported, transaction
 from dinoseek.gallery.exact import Ids
 from dinoseek.gallery.filters import Filter
-from dinoseek.gallery.inventory import info, problems
+from dinoseek.gallery.inventory import info
 from dinoseek.gallery.lock import WriterLock
 from dinoseek.gallery.nearest import Nearest
 from dinoseek.gallery.places import Place, places, thumbnail
@@ -33,7 +34,7 @@ from dinoseek.gallery.spaces import Space, choose, spaces_of
 from dinoseek.gallery.writer import Writer
 from dinoseek.vit.ops import Array
 
-CACHE = "cache"
+CACHE = matrix_cache.CACHE
 
 
 class SqliteGallery:
@@ -200,7 +201,7 @@ class SqliteGallery:
     def verify(self) -> list[str]:
         """Reads everything and returns what is wrong with it, one sentence each."""
         with self.reading():
-            return problems(self._connection)
+            return [problem.text for problem in problems(self._connection)]
 
     # writing
 
