@@ -175,7 +175,7 @@ def test_FS_15_hard_links_are_one_file_and_no_duplicates(save, scene, index, alb
     assert told(index()) == [("exact", ["b.png", "A.png", "a.png"])]
 
 
-def test_IDX_19_a_gallery_whose_folder_is_gone_has_no_duplicates(save, scene, index, album):
+def test_a_gallery_whose_folder_is_gone_has_no_duplicates(save, scene, index, album):
     data = save("a.png", scene(1)).read_bytes()
     save("b.png", data)
     gallery = index()

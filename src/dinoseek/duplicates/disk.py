@@ -181,12 +181,13 @@ def _opened(file: Path) -> Iterator[BufferedReader]:
     """A regular file, opened for reading; no link."""
     try:
         descriptor = os.open(file, _FLAGS)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ImageError("path.not_regular", file, "it is no file any more")
+        with open(descriptor, "rb") as stream:  # noqa: PTH123 - it is open
+            yield stream
     except OSError as exc:
         raise _told(file, exc) from exc
-    with open(descriptor, "rb") as stream:  # noqa: PTH123 - it is open
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("path.not_regular", file, "it is no file any more")
-        yield stream
 
 
 def _key(status: os.stat_result) -> tuple[int, ...]:
