@@ -25,9 +25,9 @@ def test_decisions_outlive_renaming_indexing_again_and_removal(save, scene, albu
 
     data = (album / "b.jpg").read_bytes()
     (album / "b.jpg").unlink()
-    assert isinstance(list(ingest(from_folder(album), gallery))[-1], Removed)
+    assert Removed in map(type, list(ingest(from_folder(album), gallery)))
     save("back.jpg", data)
-    assert isinstance(list(ingest(from_folder(album), gallery))[0], Stored)
+    assert Stored in map(type, list(ingest(from_folder(album), gallery)))
     assert list(find_duplicates(gallery)) == []
 
     assert forget_decisions(gallery) == 1

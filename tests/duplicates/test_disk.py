@@ -35,16 +35,21 @@ def contents(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
+@pytest.fixture
+def other_disk(tmp_path):
+    """A folder that is really on another file system."""
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system here")
+    with tempfile.TemporaryDirectory(dir=shm) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=["same disk", "other disk", "no rename"])
 def out(request, tmp_path, monkeypatch):
     """A folder to move to: on this file system, really on another, or as if."""
     if request.param == "other disk":
-        shm = Path("/dev/shm")
-        if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("there is no other file system here")
-        with tempfile.TemporaryDirectory(dir=shm) as folder:
-            yield Path(folder) / "out"
-        return
+        return request.getfixturevalue("other_disk") / "out"
     if request.param == "no rename":
         rename = Path.replace
 
@@ -54,7 +59,7 @@ def out(request, tmp_path, monkeypatch):
             return rename(self, target)
 
         monkeypatch.setattr(Path, "replace", refuse)
-    yield tmp_path / "out"
+    return tmp_path / "out"
 
 
 def test_a_file_is_moved_with_its_way_time_and_rights(file, out):
@@ -193,12 +198,9 @@ def test_a_file_of_other_bytes_is_never_linked(file, tmp_path):
         assert contents(file.parent) == {"a.jpg": b"picture"}
 
 
-def test_files_on_two_disks_are_not_linked(file, out):
-    out.mkdir()
-    keeper = out / "keeper.jpg"
+def test_files_on_two_disks_are_not_linked(file, other_disk):
+    keeper = other_disk / "keeper.jpg"
     keeper.write_bytes(b"picture")
-    if keeper.stat().st_dev == file.stat().st_dev:
-        pytest.skip("one disk")
 
     with pytest.raises(MachineError, match="another disk"):
         disk.link(file, disk.verified(file, digest()), keeper)
