@@ -202,6 +202,12 @@ def read_rows(connection: sqlite3.Connection, space: Space, wanted: Ids) -> tupl
     return ids, _unit(b"".join(blob for _, blob, _ in rows), space.key.dim)
 
 
+def count_rows(connection: sqlite3.Connection, space: Space, wanted: Ids) -> int:
+    """How many of some images have a vector."""
+    query = f"SELECT image_id FROM vectors WHERE space_id = {space.id:d} AND image_id IN"
+    return len(select_in(connection, query, wanted.tolist()))
+
+
 def _check_size(connection: sqlite3.Connection, space: Space) -> None:
     """Makes sure that the space can be in a record of this size, before memory is taken for it."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -196,7 +196,12 @@ class SqliteGallery:
         """What is in it: format version, images, files, failures, spaces, roots, bytes on disk."""
         with self.reading():
             space = self._own_space() if self.embedder else None
-            return info(self._connection, self.path, self.path / CACHE, space.id if space else None)
+            found = info(
+                self._connection, self.path, self.path / CACHE, space.id if space else None
+            )
+            for each, shown in zip(spaces_of(self._connection), found["spaces"], strict=True):
+                shown["index"] = self._nearest.status(each)
+            return found
 
     def verify(self) -> list[str]:
         """Reads everything and returns what is wrong with it, one sentence each."""
@@ -238,11 +243,23 @@ class SqliteGallery:
         with self.writing() as writer:
             writer.relocate(old_root, new_root)
 
-    def build_index(self, kind: str | None = None) -> None:
+    def build_index(self, kind: str | None = None) -> dict[str, Any] | None:
         """Brings what searches are quick by up to date: kind auto, exact, hnsw or ivf.
 
-        None: as before.
+        None: as before. Returns what there is then, see `Nearest.status`; None without vectors.
         """
+        if self.readonly:
+            raise MachineError("gallery.readonly", self.path, "it can only be read")
+        with self.reading():
+            space = self._own_space()
+        if space is None or not space.key.rows:
+            return None
+        with reported(self.path):  # it takes minutes: no transaction around it
+            return self._nearest.build(space, kind)
+
+    def use_index_key(self, file: Path) -> None:
+        """Takes the secret that proves who wrote an index from another file than this user's."""
+        self._nearest.use_key(file)
 
     def compact(self) -> None:
         """Gives the space of forgotten images back to the disk."""

@@ -5,7 +5,6 @@ ones, are the tail, read from the record. So nothing that was added, changed or 
 missing or out of date, and a large matrix is not written anew for each of them.
 """
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from dinoseek.gallery.id_sets import NONE, are_in
 from dinoseek.gallery.matrix_cache import Matrix, MatrixKey
 from dinoseek.gallery.spaces import Space, read_matrix, read_rows
 from dinoseek.vit.ops import Array
-
-logger = logging.getLogger(__name__)
 
 _GATHERED = 1 / 8  # of a matrix's rows: so many are quicker read one by one than searched around
 _ROWS_AT_ONCE = 1 << 15  # gathered at once
@@ -67,9 +64,13 @@ class View:
         places = None if allowed is None else self.places(allowed)
         return self.with_tail(self.search_base(queries, k, places), queries, k, allowed)
 
+    def gathers(self, places: Ids) -> bool:
+        """Whether so few rows are read one by one instead of searching around the others."""
+        return len(places) <= _GATHERED * len(self.base.ids)
+
     def search_base(self, queries: Array, k: int, places: Ids | None) -> list[Found]:
         """The k nearest among the base's rows at some places, or among all that are alive."""
-        if places is not None and len(places) <= _GATHERED * len(self.base.ids):
+        if places is not None and self.gathers(places):
             return self._gathered(queries, k, places)
         mask = self.alive
         if places is not None:
@@ -138,14 +139,15 @@ def _opened(connection: sqlite3.Connection, space: Space, folder: Path) -> View 
     view = None
     try:
         if base is not None:
-            view = _advanced(connection, space, _as_it_was(base))
+            view = _advanced(connection, space, as_it_was(base))
     finally:
         if base is not None and view is None:
             base.close()
     return view
 
 
-def _as_it_was(base: Matrix) -> View:
+def as_it_was(base: Matrix) -> View:
+    """The space at the version of a matrix of it."""
     none = np.empty((0, base.key.dim), np.float32)
     return View(key=base.key, base=base, dead=NONE, tail_ids=NONE, tail=none)
 
@@ -175,5 +177,7 @@ def renewed(connection: sqlite3.Connection, space: Space, folder: Path) -> View:
     """The space read from the record, and its file written; sqlite3.DatabaseError if damaged."""
     ids, vectors = read_matrix(connection, space)
     if matrix_cache.store(folder, space.key, ids, vectors):
-        logger.info("wrote %d vectors to %s", len(ids), folder)
-    return _as_it_was(Matrix.in_memory(space.key, ids, vectors))
+        base = matrix_cache.load(folder, space.key.space)
+        if base is not None and base.key == space.key:  # its pages need not stay in memory
+            return as_it_was(base)
+    return as_it_was(Matrix.in_memory(space.key, ids, vectors))
