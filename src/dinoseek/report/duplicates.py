@@ -1,12 +1,13 @@
 """Writes groups of duplicates as one self-contained HTML page, side by side, level by level."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from itertools import count, groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Template
 
 from dinoseek.duplicates.groups import Group, Member
@@ -19,7 +20,6 @@ from dinoseek.report.pictures import (
     data_uri,
     no_thumbnail,
     picture,
-    short_name,
     thumbnail,
 )
 
@@ -100,6 +100,7 @@ def _group(number: int, group: Group, thumbnail_of: ThumbnailOf) -> str:
 
 def _image(member: Member, thumbnail_of: ThumbnailOf) -> str:
     copy = member.copy
+    folder, name = _last_parts(copy)
     why = member.why if member.keep or not member.can_go else ""
     return _fill_raw(
         "image",
@@ -114,8 +115,8 @@ def _image(member: Member, thumbnail_of: ThumbnailOf) -> str:
         why=_fill("why", text=_capital(why)) if why else "",
         evidence=_fill("evidence", text=member.evidence.describe()) if member.evidence else "",
         said=_fill("said", text=member.decided) if member.decided else "",
-        name=_text(short_name(copy.shown)),
-        folder=_text(_last_folder(copy.shown)),
+        name=_text(name),
+        folder=_text(f"{folder}/" if folder else ""),
     )
 
 
@@ -125,7 +126,7 @@ def _picture(member: Member, thumbnail_of: ThumbnailOf) -> str:
     if image is None:
         return _fill("gone", text="file missing" if copy.file else "no picture")
     small = thumbnail(image)
-    alt = f"{short_name(copy.shown)}, {'to keep' if member.keep else 'can go'}"
+    alt = f"{_last_parts(copy)[1]}, {'to keep' if member.keep else 'can go'}"
     return _fill("picture", source=data_uri(small), alt=alt, width=small.width, height=small.height)
 
 
@@ -139,9 +140,11 @@ def _link(copy: Copy) -> str:
     return f' href="{_text(target)}"' if target else ""
 
 
-def _last_folder(path: str) -> str:
-    folder = PurePosixPath(path.replace("\\", "/")).parent.name
-    return f"{folder}/" if folder else ""
+def _last_parts(copy: Copy) -> tuple[str, str]:
+    """The folder that a file lies in, and its name: enough to tell files of one name apart."""
+    path = os.fsencode(copy.root) + b"/" + copy.path if copy.kind != "web" else copy.path
+    folder, _, name = path.rpartition(b"/")
+    return os.fsdecode(folder.rpartition(b"/")[2]), os.fsdecode(name or path)
 
 
 def _capital(text: str) -> str:
