@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ class Fingerprint:
     precision: str = "float32"
     dim: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits over everything but the model's name."""
         content = {k: v for k, v in dataclasses.asdict(self).items() if k != "model"}

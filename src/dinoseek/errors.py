@@ -80,6 +80,8 @@ class GalleryError(DinoseekError):
 def printable(subject: object) -> str:
     """`subject` on one line: control characters and undecodable bytes in names are escaped."""
     text = str(subject)
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text

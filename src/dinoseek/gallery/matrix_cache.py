@@ -119,15 +119,14 @@ class Matrix:
 
     def _read(self, places: Ids) -> Array:
         # not from the map: with each row it would keep the pages around it in memory
-        if self._file is None:
+        if self._file is None or not hasattr(os, "pread"):
             return self._vectors[places]
-        found = np.empty((len(places), self.key.dim), np.float32)
-        size = 4 * self.key.dim
-        for place, row in zip(places.tolist(), found, strict=True):
-            self._file.seek(_MATRIX_AT + place * size)
-            if self._file.readinto(row.data) != size:
-                raise DamagedError("it became shorter")
-        return found
+        handle, size = self._file.fileno(), 4 * self.key.dim
+        starts = (_MATRIX_AT + size * places).tolist()
+        content = b"".join([os.pread(handle, size, start) for start in starts])
+        if len(content) != size * len(starts):
+            raise DamagedError("it became shorter")
+        return np.frombuffer(content, np.float32).reshape(len(starts), self.key.dim)
 
     def _check_length(self) -> None:
         # a map that reaches past the end of its file ends the process

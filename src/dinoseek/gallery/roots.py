@@ -38,8 +38,8 @@ def located(connection: sqlite3.Connection, gallery: Path) -> dict[int, bytes]:
 def _locate(gallery: Path, absolute: bytes, relative: bytes | None) -> bytes:
     if relative is None:
         return absolute
-    beside = slashed(Path(os.path.realpath(gallery), os.fsdecode(relative)))
-    return beside if Path(os.fsdecode(beside + b"/")).exists() else absolute
+    beside = slashed(gallery / os.fsdecode(relative))  # resolves links before it goes up
+    return beside if os.path.exists(beside + b"/") else absolute  # noqa: PTH110  in each search
 
 
 def _root(roots: Mapping[int, bytes], root: int) -> bytes:

@@ -60,10 +60,10 @@ def _space(
     id: int, name: str, text: str, dim: int, dtype: str, rows: int, version: int, stamp: bytes
 ) -> Space:
     try:
-        fingerprint = _fingerprint(text)
+        fingerprint, own_name = _fingerprint(text)
     except (ValueError, TypeError) as exc:
         raise sqlite3.DatabaseError(f"unreadable fingerprint of space {id}") from exc
-    facts = (fingerprint.id, fingerprint.dim, "float16", 16)
+    facts = (own_name, fingerprint.dim, "float16", 16)
     if facts != (name, dim, dtype, len(stamp)) or min(rows, version) < 0:
         raise sqlite3.DatabaseError(f"space {id} is not what its fingerprint says")
     key = MatrixKey(space=name, version=version, stamp=stamp, rows=rows, dim=dim)
@@ -71,8 +71,10 @@ def _space(
 
 
 @lru_cache(maxsize=64)
-def _fingerprint(text: str) -> Fingerprint:
-    return Fingerprint.from_json(text)  # each search asks for it
+def _fingerprint(text: str) -> tuple[Fingerprint, str]:
+    """A fingerprint and its id; kept, because each search asks for it."""
+    fingerprint = Fingerprint.from_json(text)
+    return fingerprint, fingerprint.id
 
 
 def make_space(connection: sqlite3.Connection, fingerprint: Fingerprint) -> int:
