@@ -86,8 +86,17 @@ def test_equal_files_become_one_on_the_disk(trio, album):
     assert freed == (album / "a.png").stat().st_size
     assert files(album) == known(trio) == ALL
     assert list(find_duplicates(trio, "exact")) == []
-    states = {c.path: c.mtime_ns for c in copies(trio)}
-    assert states[b"sub/a.png"] == (album / "sub/a.png").stat().st_mtime_ns
+
+
+def test_a_linked_file_is_not_taken_for_changed(save, scene, index, album):
+    data = save("a.png", scene(1)).read_bytes()
+    os.utime(save("b.png", data), ns=(10**18, 10**18))  # the older one
+    gallery = index()
+
+    assert done(gallery, HARDLINK, "exact") == [("a.png", "done", None)]
+
+    assert {copy.mtime_ns for copy in copies(gallery)} == {10**18}
+    assert (album / "a.png").stat().st_mtime_ns == 10**18
 
 
 @pytest.mark.parametrize("kind", ["delete", "move"])

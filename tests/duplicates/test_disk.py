@@ -158,6 +158,23 @@ def test_a_file_that_changes_under_way_is_left(file, out, monkeypatch):
     assert contents(out) == {}
 
 
+def test_a_file_that_changes_while_it_is_copied_stays(file, out, monkeypatch):
+    real = disk._copy
+
+    def copy(*arguments):
+        real(*arguments)
+        file.write_bytes(b"newer, and longer")
+
+    status = disk.verified(file, digest())
+    monkeypatch.setattr(disk, "_renamed", lambda *_: False)
+    monkeypatch.setattr(disk, "_copy", copy)
+
+    with pytest.raises(ImageError, match="changed"):
+        disk.move(file, status, out, PurePath("a.jpg"), digest())
+    assert file.read_bytes() == b"newer, and longer"
+    assert contents(out) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

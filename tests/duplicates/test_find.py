@@ -22,6 +22,8 @@ from dinoseek.gallery.holdings import copies
 from dinoseek.images.perceptual_hash import look
 from dinoseek.images.thumbnail import thumbnail_jpeg
 
+from .conftest import record_of
+
 
 def names(group):
     return [os.path.basename(member.copy.path.decode()) for member in group.members]  # noqa: PTH119
@@ -130,6 +132,25 @@ def test_what_is_near_stays_together_where_it_is_also_similar(save, scene, index
     (group,) = find_duplicates(gallery, "similar", min_score=0.95)
     assert names(group) == ["a.png", "a-small.png", "a-mirrored.png"]
     assert [member.evidence.level for member in group.members[1:]] == ["near", "similar"]
+
+
+def test_near_pictures_join_a_similar_one_all_or_none(save, scene, gallery, album):
+    """All of a group are alike with the one to keep, even if that is not what they were near to."""
+    files = [
+        save("wide.png", scene(2, (640, 480))),
+        save("a.png", scene(1)),
+        save("a-small.png", scene(1).resize((160, 120))),
+    ]
+    angles = np.radians([25, 0, -30])  # a-small is near to a, and far from what a is similar to
+    vectors = np.zeros((3, gallery.embedder.dim), np.float32)
+    vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+    gallery.add([record_of(file, album) for file in files], vectors)
+
+    apart = told(gallery, "similar", min_score=0.85)
+    together = told(gallery, "similar", min_score=0.5)
+
+    assert apart == [("near", ["a.png", "a-small.png"])]
+    assert together == [("similar", ["wide.png", "a.png", "a-small.png"])]
 
 
 def test_a_chain_of_near_pictures_is_not_one_group(save, index, scene):

@@ -113,11 +113,17 @@ def _image(member: Member, thumbnail_of: ThumbnailOf) -> str:
         bytes=amount(copy.bytes),
         format=_text(copy.format),
         why=_fill("why", text=_capital(why)) if why else "",
-        evidence=_fill("evidence", text=member.evidence.describe()) if member.evidence else "",
+        evidence=_evidence(member),
         said=_fill("said", text=member.decided) if member.decided else "",
         name=_text(name),
         folder=_text(f"{folder}/" if folder else ""),
     )
+
+
+def _evidence(member: Member) -> str:
+    if member.evidence is None:
+        return ""
+    return _fill("evidence", text=_capital(member.evidence.describe()))
 
 
 def _picture(member: Member, thumbnail_of: ThumbnailOf) -> str:
