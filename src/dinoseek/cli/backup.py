@@ -11,7 +11,8 @@ import click
 def command(*, gallery: Path, target: Path) -> None:
     """\b
     Examples:
-      dinoseek backup photos.dino /backups/photos-monday.dino
+      dinoseek backup photos.dino photos-monday.dino
+      dinoseek backup photos.dino /backups/photos.dino
 
     Copies a gallery to NEW, which must not be there yet. Others may go on searching and indexing;
     NEW is the gallery at one moment, and verified. It is a gallery like any other: to restore it,

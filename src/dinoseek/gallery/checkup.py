@@ -179,7 +179,8 @@ def _attributes(connection: sqlite3.Connection) -> Iterator[str]:
     """What filters look up against what the images' metadata says."""
     gather_attributes(connection)
     there, expected = (
-        f"SELECT name, value, image_id FROM {t}.attributes" for t in ("main", "temp")
+        f"SELECT name, value, image_id FROM {table}"
+        for table in ("attributes", "temp.expected_attributes")
     )
     for query, text in (
         (f"{there} EXCEPT {expected}", "filters find image {} by {}, which it does not have"),
@@ -190,16 +191,19 @@ def _attributes(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def gather_attributes(connection: sqlite3.Connection) -> None:
-    """Fills the temporary table of the same name with what `attributes` has to be."""
-    connection.execute("DROP TABLE IF EXISTS temp.attributes")
+    """Fills temp.expected_attributes with what `attributes` has to be.
+
+    Of another name: a temporary table comes before one of the record that is called the same.
+    """
+    connection.execute("DROP TABLE IF EXISTS temp.expected_attributes")
     # on the disk rather than in memory: there may be tens of millions
     connection.execute(
-        "CREATE TEMP TABLE attributes (name, value, image_id, PRIMARY KEY (name, value, image_id))"
-        " WITHOUT ROWID"
+        "CREATE TEMP TABLE expected_attributes"
+        " (name, value, image_id, PRIMARY KEY (name, value, image_id)) WITHOUT ROWID"
     )
     rows = connection.execute("SELECT id, metadata FROM images WHERE metadata <> '{}'")
     connection.executemany(
-        "INSERT OR IGNORE INTO temp.attributes VALUES (?, ?, ?)",
+        "INSERT OR IGNORE INTO temp.expected_attributes VALUES (?, ?, ?)",
         (
             (name, value, id)
             for id, metadata in rows

@@ -73,7 +73,7 @@ def repair(gallery: SqliteGallery, found: Collection[Problem]) -> list[Problem]:
 def _remake_attributes(connection: sqlite3.Connection) -> None:
     checkup.gather_attributes(connection)
     connection.execute("DELETE FROM main.attributes")
-    connection.execute("INSERT INTO main.attributes SELECT * FROM temp.attributes")
+    connection.execute("INSERT INTO attributes SELECT * FROM temp.expected_attributes")
 
 
 def _remake_counters(connection: sqlite3.Connection) -> None:
