@@ -20,8 +20,11 @@ _OTHERS_MAY_WRITE = 0o022
 
 
 def default_path() -> Path:
-    """Where the secret of this user is kept."""
-    return platformdirs.user_data_path("dinoseek") / "index.key"
+    """Where the secret of this user is kept; nowhere for a user without a home."""
+    try:
+        return platformdirs.user_data_path("dinoseek") / "index.key"
+    except RuntimeError:
+        return Path(os.devnull, "index.key")
 
 
 def read(path: Path) -> bytes | None:
