@@ -50,13 +50,14 @@ def _place(roots: Mapping[int, bytes], files: list[tuple[Any, ...]]) -> Place:
     """The place of an image from its rows, one for each file."""
     _, caption, metadata, *_ = files[0]
     keys = [(root, path) for *_, root, path in files]
-    url = next(filter(None, (address(roots, *key) for key in keys)), None)
-    here = [key for key in keys if address(roots, *key) is None]
+    addresses = [address(roots, *key) for key in keys]
+    here = [key for key, url in zip(keys, addresses, strict=True) if url is None]
     own = [full_path(roots, *key) for key in here if not is_archive(roots, key[0])]
+    first = _first(own) if own else None
     return Place(
-        path=printable(_first(own)) if own else shown(roots, *(here or keys)[0]),
-        file=_first(own) if own else None,
-        url=url,
+        path=printable(first) if first else shown(roots, *(here or keys)[0]),
+        file=first,
+        url=next(filter(None, addresses), None),
         caption=caption,
         metadata=values_of(metadata),
     )

@@ -39,7 +39,7 @@ def _locate(gallery: Path, absolute: bytes, relative: bytes | None) -> bytes:
     if relative is None:
         return absolute
     beside = slashed(gallery / os.fsdecode(relative))  # resolves links before it goes up
-    return beside if os.path.exists(beside + b"/") else absolute  # noqa: PTH110  in each search
+    return beside if os.path.exists(beside or b"/") else absolute  # noqa: PTH110  in each search
 
 
 def _root(roots: Mapping[int, bytes], root: int) -> bytes:
