@@ -55,7 +55,7 @@ def codes(folder: Path) -> set[str]:
 
 def count(folder: Path, where: str) -> int:
     with open_gallery(folder, readonly=True) as gallery:
-        return gallery.count(filters.parse(where))
+        return len(gallery.matching(filters.parse(where)))
 
 
 # what a check finds

@@ -25,6 +25,7 @@ COMMANDS = {
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
     "check": ("dinoseek.cli.check", "Prove that a gallery is whole, or repair it."),
     "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
+    "remove": ("dinoseek.cli.remove", "Forget images of a gallery."),
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),
     "convert": ("dinoseek.cli.convert", "Write weights as safetensors or npz."),

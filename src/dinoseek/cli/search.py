@@ -220,7 +220,7 @@ def _opened(
 def _tell_condition(gallery: "SqliteGallery", where: "Filter", *, found: bool) -> None:
     """Says what may be wrong with --where: names that no image has, and that nothing is left."""
     if not found:
-        click.echo(f"--where holds for {gallery.count(where):,} images", err=True)
+        click.echo(f"--where holds for {len(gallery.matching(where)):,} images", err=True)
     for sentence in gallery.unknown_names(where):
         click.echo(f"--where: {sentence}", err=True)
 

@@ -112,10 +112,11 @@ class SqliteGallery:
             allowed = None if where is None else filters.matching(self._connection, where)
             return self._hits(space, queries, k, allowed)
 
-    def count(self, where: Filter) -> int:
-        """How many images a filter holds for."""
+    def matching(self, where: Filter) -> list[int]:
+        """The ids of the images that a filter holds for, ascending."""
         with self.reading():
-            return len(filters.matching(self._connection, where))
+            found: list[int] = filters.matching(self._connection, where).tolist()
+            return found
 
     def unknown_names(self, where: Filter) -> list[str]:
         """A sentence for each name in a filter that no image has, with names that are nearly it."""
