@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dinoseek.gallery import exact
-from dinoseek.gallery.exact import top_k
+from dinoseek.gallery.exact import merged, top_k
 
 
 def sorted_naively(queries, matrix, k):
@@ -121,3 +121,44 @@ def test_the_arguments_stay_as_they_are(unit_vectors):
     top_k(queries, matrix, 4)
     np.testing.assert_array_equal(before[0], queries)
     np.testing.assert_array_equal(before[1], matrix)
+
+
+@given(data=st.data(), count=st.integers(1, 60), k=st.integers(1, 70), queries=st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_only_allowed_rows_count(data, count, k, queries):
+    cells = st.lists(
+        st.integers(-1, 1), min_size=3 * (count + queries), max_size=3 * (count + queries)
+    )
+    both = np.array(data.draw(cells), np.float32).reshape(-1, 3)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    rows, scores = top_k(both[:queries], both[queries:], k, allowed)
+    chosen = np.flatnonzero(allowed)
+    expected_rows, expected_scores = sorted_naively(both[:queries], both[queries:][chosen], k)
+    np.testing.assert_array_equal(rows, chosen[expected_rows])
+    np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_a_few_allowed_rows_are_found_among_many_blocks(unit_vectors, monkeypatch):
+    monkeypatch.setattr(exact, "_SCORES_AT_ONCE", 500)
+    matrix, allowed = unit_vectors(5000), np.zeros(5000, bool)
+    allowed[[3, 4, 4990]] = True
+    rows, _ = top_k(matrix[:2], matrix, 5, allowed)
+    assert sorted(rows[0]) == [3, 4, 4990]
+
+
+@given(
+    parts=st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=4),
+    k=st.integers(1, 9),
+)
+def test_parts_are_merged_by_score_and_then_by_id(parts, k):
+    """Each part is the best of its own: scores descend, and ids ascend among equals."""
+    ids, found, everything = iter(range(100)), [], []
+    for part in parts:
+        pairs = [(score, next(ids)) for score in sorted(part, reverse=True)][:k]
+        everything += pairs
+        found.append(
+            (np.array([i for _, i in pairs], np.int64), np.array([s for s, _ in pairs], np.float32))
+        )
+    expected = sorted(everything, key=lambda pair: (-pair[0], pair[1]))[:k]
+    merged_ids, merged_scores = merged(found, k)
+    assert list(zip(merged_scores.tolist(), merged_ids.tolist(), strict=True)) == expected

@@ -25,6 +25,11 @@ def bearable(rows: int) -> int:
     return max(_FEW, int(_PART * rows))
 
 
+def is_old(base: MatrixKey, now: MatrixKey) -> bool:
+    """Whether so much was written since that nobody has to count how many images it was."""
+    return now.version - base.version > 10 * bearable(base.rows)
+
+
 def changed_since(connection: sqlite3.Connection, space: Space, base: MatrixKey) -> Ids | None:
     """Ids (n,), ascending, of images whose vector may have changed since `base`; in a transaction.
 
@@ -35,7 +40,7 @@ def changed_since(connection: sqlite3.Connection, space: Space, base: MatrixKey)
         return None
     if base.version == now.version:
         return NONE if base == now else None
-    if _stamp(connection, space, base.version) != base.stamp:
+    if is_old(base, now) or _stamp(connection, space, base.version) != base.stamp:
         return None
     later = "FROM changes WHERE space_id = ? AND version > ?"
     values = (space.id, base.version)
@@ -55,7 +60,6 @@ def trim(connection: sqlite3.Connection, space: Space, folder: Path) -> None:
     """Forgets changes that no derived file in `folder` needs; in a transaction to write."""
     oldest = space.key.version - KEPT
     base = matrix_cache.stored_key(folder, space.key.space)
-    # of a file that is too old to be of use nothing is needed
-    if base and 0 <= space.key.version - base.version <= 10 * bearable(base.rows):
+    if base and base.version <= space.key.version and not is_old(base, space.key):
         oldest = min(oldest, base.version)
     connection.execute("DELETE FROM changes WHERE space_id = ? AND version < ?", (space.id, oldest))

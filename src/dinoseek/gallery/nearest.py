@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,10 +114,10 @@ class Nearest:
         with transaction(self._connection, "DEFERRED"):
             changed = delta.changed_since(self._connection, space, base) if base else None
             tail = 0 if changed is None else count_rows(self._connection, space, changed)
-        if base is None or changed is None:
-            return {"kind": "exact", "asked": "auto", "rows": 0, "tail": space.key.rows}
+        if base is None or changed is None:  # the next search reads the record
+            base, tail = replace(space.key, rows=0), space.key.rows
         facts = self._indexes.facts(space.key.space) or {}
-        plan = facts.get("plan") if facts.get("version") == base.version else None
+        plan = facts.get("plan") if facts.get("stamp") == base.stamp.hex() else None
         return {
             "kind": plan["kind"] if plan else "exact",
             "asked": facts.get("asked", "auto"),
@@ -125,7 +126,7 @@ class Nearest:
             "tombstones": base.rows + tail - space.key.rows,
             "params": {name: plan[name] for name in ("size", "effort")} if plan else None,
             "recall": facts.get("recall") if plan else None,
-            "bytes": matrix_cache.size_of(base) + facts.get("bytes", 0),
+            "bytes": (matrix_cache.size_of(base) if base.rows else 0) + facts.get("bytes", 0),
         }
 
     def use_key(self, key_file: Path) -> None:
