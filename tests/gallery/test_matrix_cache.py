@@ -156,10 +156,10 @@ def test_IDX_03_a_flipped_bit_anywhere_is_detected_or_harmless(stored, monkeypat
 def test_IDX_03_two_signs_that_flip_or_rows_that_change_places_are_detected(unit_vectors):
     ids, vectors = np.arange(4), unit_vectors(4, 384)
     before = row_sums(ids, vectors)
-    signs = vectors.copy()
-    signs[:, [1, 9]] *= -1
-    signs[:, [100, 200, 301, 303]] *= -1
-    assert (row_sums(ids, signs) != before).all()
+    for columns in ([1, 9], [100, 200], [301, 303, 305, 307]):
+        signs = vectors.copy()
+        signs[:, columns] *= -1
+        assert (row_sums(ids, signs) != before).all()
     assert (row_sums(ids, vectors[::-1]) != before).all()
 
 

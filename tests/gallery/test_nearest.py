@@ -122,6 +122,35 @@ def test_a_few_changes_do_not_rewrite_the_matrix(
     assert file.read_bytes() == before
 
 
+def test_what_changed_again_and_again_is_followed_without_the_record(
+    folder, embedder, make_record, unit_vectors, rewrites
+):
+    queries = unit_vectors(4, seed=2)
+    with open_gallery(folder, embedder) as gallery:
+        ranking(gallery, queries)
+        for seed in range(3):
+            gallery.add([make_record("new"), make_record(3)], unit_vectors(2, seed=seed))
+            assert ranking(gallery, queries) == ranked_from_the_record(folder, queries)
+        gallery.remove([4, 41])
+        assert ranking(gallery, queries) == ranked_from_the_record(folder, queries)
+    assert not rewrites
+
+
+def test_IDX_06_a_gap_in_the_log_is_noticed_where_the_numbers_add_up(
+    folder, embedder, make_record, unit_vectors, rewrites
+):
+    with open_gallery(folder, embedder) as gallery:
+        gallery.add([make_record(3), make_record("new")], unit_vectors(2, seed=1))
+    connection = sqlite3.connect(folder / "gallery.sqlite")
+    connection.execute("DELETE FROM changes WHERE version = 41")  # that of image 4
+    connection.commit()
+    connection.close()
+    queries = unit_vectors(3, seed=2)
+    with open_gallery(folder, embedder) as gallery:
+        assert ranking(gallery, queries) == ranked_from_the_record(folder, queries)
+    assert len(rewrites) == 1
+
+
 def test_many_changes_do(folder, embedder, make_record, unit_vectors, rewrites, monkeypatch):
     monkeypatch.setattr(delta, "_FEW", 5)
     with open_gallery(folder, embedder) as gallery:
