@@ -7,14 +7,17 @@ archive is a root like a folder; all addresses have one root, WEB, which is nowh
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from dinoseek.errors import UsageError, printable
 from dinoseek.gallery.base import WEB
 from dinoseek.gallery.connection import typed
 
 ARCHIVE_SUFFIXES = (b".tar", b".tar.gz", b".tgz")
+
+Stored: TypeAlias = tuple[int, bytes, bytes | None]  # id, absolute and relative path
 
 _WEB = os.fsencode(WEB)
 
@@ -28,11 +31,18 @@ def slashed(folder: str | Path) -> bytes:
 
 def located(connection: sqlite3.Connection, gallery: Path) -> dict[int, bytes]:
     """Where each root is now, by id: on the way from the gallery, else where it was."""
+    return placed(stored(connection), gallery)
+
+
+def stored(connection: sqlite3.Connection) -> list[Stored]:
+    """The roots as they are kept: id, absolute and relative path."""
     rows = connection.execute("SELECT id, absolute, relative FROM roots ORDER BY id")
-    return {
-        id: _locate(gallery, absolute, relative)
-        for id, absolute, relative in typed(rows, int, bytes, bytes | None)
-    }
+    return list(typed(rows, int, bytes, bytes | None))
+
+
+def placed(roots: Iterable[Stored], gallery: Path) -> dict[int, bytes]:
+    """Where roots are now, by id, as the disk shows it."""
+    return {id: _locate(gallery, absolute, relative) for id, absolute, relative in roots}
 
 
 def _locate(gallery: Path, absolute: bytes, relative: bytes | None) -> bytes:

@@ -9,6 +9,7 @@ own.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ class SqliteGallery:
         self._connection = connection
         self._lock = WriterLock(path)
         self._nearest = Nearest(connection, path / CACHE)
+        self._located: tuple[tuple[list[roots.Stored], int], dict[int, bytes]] | None = None
 
     def __enter__(self) -> "SqliteGallery":
         return self
@@ -142,7 +144,11 @@ class SqliteGallery:
         return places(self._connection, self._roots(), ids)
 
     def _roots(self) -> dict[int, bytes]:
-        return roots.located(self._connection, self.path)
+        """Where the roots are; quick searches one after another ask the disk once a second."""
+        now = (roots.stored(self._connection), int(time.monotonic()))
+        if self._located is None or self._located[0] != now:
+            self._located = (now, roots.placed(now[0], self.path))
+        return self._located[1]
 
     def known(self, digests: Iterable[str]) -> set[str]:
         """Those of `digests` whose images have a vector in this space."""
