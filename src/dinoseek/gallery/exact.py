@@ -101,11 +101,15 @@ def _narrow(parts: list[tuple[Ids, Array]], k: int, margin: np.float32) -> Ids:
 
 def best(query: Array, matrix: Array, rows: Ids, k: int) -> Found:
     """The k best of `rows` by exact score; rows ascend and the sort is stable."""
-    precise = query.astype(np.float64)
     parts = [
-        (matrix[rows[start : start + _ROWS_AT_ONCE]] * precise).sum(axis=1)
+        precise(query, matrix[rows[start : start + _ROWS_AT_ONCE]])
         for start in range(0, len(rows), _ROWS_AT_ONCE)
     ]
-    scores = np.concatenate(parts).astype(np.float32)
+    scores = np.concatenate(parts)
     order = np.argsort(-scores, kind="stable")[:k]
     return rows[order], scores[order]
+
+
+def precise(query: Array, rows: Array) -> Array:
+    """The scores (n,) of rows (n, d) for a query (d,): computed in float64, rounded once."""
+    return (rows * query.astype(np.float64)).sum(axis=1).astype(np.float32)
