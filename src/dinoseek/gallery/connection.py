@@ -23,6 +23,8 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",  # a commit is on the disk when it returns
     "PRAGMA trusted_schema = OFF",  # a gallery may come from anywhere: its schema runs no functions
     "PRAGMA cell_size_check = ON",
+    "PRAGMA cache_size = -65536",  # KiB; new digests go to pages all over their index
+    "PRAGMA wal_autocheckpoint = 16000",  # 64 MB: such pages are copied back once, not each time
 )
 
 _MACHINE_ERRORS = {

@@ -124,6 +124,11 @@ def drop_failures(connection: sqlite3.Connection, root_id: int, path: bytes) -> 
     connection.execute("DELETE FROM failures WHERE root_id = ? AND path = ?", (root_id, path))
 
 
+def any_failures(connection: sqlite3.Connection) -> bool:
+    """Whether there is any failure that could be outdated."""
+    return connection.execute("SELECT 1 FROM failures LIMIT 1").fetchone() is not None
+
+
 def drop_outdated_failures(
     connection: sqlite3.Connection,
     space_id: int,

@@ -13,7 +13,7 @@ from dinoseek.errors import printable
 from dinoseek.gallery.base import JSON
 from dinoseek.gallery.connection import select_in, typed
 from dinoseek.gallery.descriptions import values_of
-from dinoseek.gallery.roots import address, full_path, is_archive, shown
+from dinoseek.gallery.roots import address, file_name, full_path, is_archive, is_plain, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,15 @@ def _place(roots: Mapping[int, bytes], files: list[tuple[Any, ...]]) -> Place:
     """The place of an image from its rows, one for each file."""
     _, caption, metadata, *_ = files[0]
     keys = [(root, path) for *_, root, path in files]
+    if len(keys) == 1 and is_plain(roots, keys[0][0]):  # nearly all images: nothing to choose
+        name = file_name(roots, *keys[0])
+        return Place(
+            path=printable(name),
+            file=Path(name),
+            url=None,
+            caption=caption,
+            metadata=values_of(metadata),
+        )
     addresses = [address(roots, *key) for key in keys]
     here = [key for key, url in zip(keys, addresses, strict=True) if url is None]
     own = [full_path(roots, *key) for key in here if not is_archive(roots, key[0])]

@@ -74,6 +74,16 @@ def is_archive(roots: Mapping[int, bytes], root: int) -> bool:
     return where.lower().endswith(ARCHIVE_SUFFIXES) and not Path(os.fsdecode(where)).is_dir()
 
 
+def is_plain(roots: Mapping[int, bytes], root: int) -> bool:
+    """Whether the root is a folder, and its files' paths are as the system writes them."""
+    return os.sep == "/" and _root(roots, root) != _WEB and not is_archive(roots, root)
+
+
+def file_name(roots: Mapping[int, bytes], root: int, path: bytes) -> str:
+    """`full_path` as text, as Path would write it; for files of folders."""
+    return os.fsdecode(_root(roots, root) + b"/" + path)
+
+
 def shown(roots: Mapping[int, bytes], root: int, path: bytes) -> str:
     """Where a file is, for people: a path, ARCHIVE/MEMBER, or an address."""
     return printable(address(roots, root, path) or full_path(roots, root, path))

@@ -134,7 +134,7 @@ class SqliteGallery:
         wanted = k
         while True:
             found = self._nearest.search(space, queries, wanted, allowed)
-            places = self._places(np.unique(np.concatenate([ids for ids, _ in found])).tolist())
+            places = self._places(sorted({id for ids, _ in found for id in ids.tolist()}))
             hits = [_ranked(ids, scores, places, k) for ids, scores in found]
             if wanted >= space.key.rows or all(len(each) == k for each in hits):
                 return hits
@@ -277,7 +277,7 @@ class SqliteGallery:
 
 def _ranked(ids: Ids, scores: Array, places: Mapping[int, Place], k: int) -> list[Hit]:
     """The first k of ids (k',) that have a place, as hits."""
-    bounded = np.clip(scores, -1, 1)  # rounding can carry a cosine past 1
+    bounded = np.minimum(np.maximum(scores, -1), 1)  # rounding can carry a cosine past 1
     found = [pair for pair in zip(ids.tolist(), bounded.tolist(), strict=True) if pair[0] in places]
     return [
         Hit(

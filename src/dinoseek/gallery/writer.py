@@ -33,13 +33,17 @@ class Writer:
         self._fingerprint = fingerprint
         self._root_ids: dict[str, int] = {}
         self._space: int | None = None
+        self._any_failures = True
         self._offers = False
 
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Everything written in this block is kept together, or not at all."""
+        outermost = not self._connection.in_transaction
         try:
             with transaction(self._connection):
+                if outermost:
+                    self._any_failures = ledger.any_failures(self._connection)
                 yield
         except BaseException:
             self._root_ids.clear()  # they may have been made in this block
@@ -101,7 +105,9 @@ class Writer:
     def _put_file(self, root: str, path: bytes, image_id: int, size: int, mtime_ns: int) -> None:
         file = (self._root_id(root), path)
         records.put_file(self._connection, *file, image_id, size, mtime_ns)
-        ledger.drop_outdated_failures(self._connection, self._space_id(), *file, size, mtime_ns)
+        if self._any_failures:
+            space_id = self._space_id()
+            ledger.drop_outdated_failures(self._connection, space_id, *file, size, mtime_ns)
 
     def fail(self, root: str, path: bytes, failure: Failure, *, replaced: bool) -> None:
         """Remembers why a file could not be embedded; `replaced` if it held an image before."""
@@ -110,6 +116,7 @@ class Writer:
             if replaced:
                 ledger.drop_file(self._connection, root_id, path)
             ledger.put_failure(self._connection, self._space_id(), root_id, path, failure)
+            self._any_failures = True
 
     def forget(self, root: str, path: bytes) -> None:
         """Forgets a file that is gone, and its failures. Its image stays until `prune`."""
