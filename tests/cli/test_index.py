@@ -217,3 +217,24 @@ def test_an_address_that_may_not_be_asked_is_listed_with_what_to_do(dinoseek):
     assert result.code == 3
     assert "url.port" in result.err
     assert "--port 9 allows it" in result.err
+
+
+def test_an_index_is_built_on_request_shown_and_shared_by_its_key(
+    dinoseek, photos, gallery, tmp_path, monkeypatch
+):
+    key = tmp_path / "shared.key"
+    monkeypatch.setenv("DINOSEEK_INDEX_KEY", str(key))
+
+    built = dinoseek("index", photos, "--gallery", gallery, "--index", "hnsw")
+
+    assert (built.code, "bringing the index up to date" in built.err) == (0, True)
+    assert key.stat().st_size == 32
+    assert "hnsw, recall" in dinoseek("info", gallery).out
+    query = ("search", photos / "red-0.png", "--gallery", gallery, "--paths")
+    assert dinoseek(*query).out.splitlines()[0] == str(photos / "red-0.png")
+
+
+def test_exact_search_can_be_asked_for(dinoseek, photos, gallery):
+    assert dinoseek("index", photos, "--gallery", gallery, "--index", "exact").code == 0
+    spaces = dinoseek("info", gallery, "--json").json["spaces"]
+    assert [space["index"]["kind"] for space in spaces] == ["exact"]

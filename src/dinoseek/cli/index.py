@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dinoseek.cli.interrupts import stop_requests
-from dinoseek.cli.options import ModelChoice, model_options, setting
+from dinoseek.cli.options import ModelChoice, model_options, setting, use_index_key
 from dinoseek.cli.progress import with_progress
 from dinoseek.cli.sources import (
     ListChoice,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PARTIAL = 3
 _SHOWN = 10
+_LARGE = 200_000  # images, from which on there is an index to build
 
 
 @click.command("index")
@@ -108,8 +109,11 @@ def command(
             batch_size=batch_size or BATCH_SIZE,
             **options,
         )
-        opened.build_index(kind)
         images = len(opened)
+        use_index_key(opened)
+        if not quiet and (kind or (images > _LARGE and summary.stored)):
+            click.echo("bringing the index up to date: minutes for a million images", err=True)
+        opened.build_index(kind)
     if as_json:
         click.echo(json.dumps(as_dict(summary, failures, path, images)))
     if not quiet:

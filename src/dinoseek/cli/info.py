@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dinoseek.cli.models import models_dir_option
-from dinoseek.cli.options import setting
+from dinoseek.cli.options import setting, use_index_key
 
 _SHOWN = 20
 
@@ -53,6 +53,7 @@ def _of_gallery(path: Path, *, check: bool) -> dict[str, Any]:
     from dinoseek.gallery.factory import open_gallery
 
     with open_gallery(path, readonly=True) as opened:
+        use_index_key(opened)
         facts = opened.info()
         return {**facts, "problems": opened.verify()} if check else facts
 
@@ -91,6 +92,10 @@ def _show_gallery(facts: dict[str, Any]) -> None:
             str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]
         )
         click.echo(f"  space     {made}: {space['vectors']:,} vectors of {space['dim']} numbers")
+        index = space.get("index") or {}
+        if index.get("kind", "exact") != "exact":
+            said = f"{index['kind']}, recall {index['recall']:.3f}, {index['tail']:,} beside it"
+            click.echo(f"  index     {said}")
     failures = facts["failures"]
     if failures:
         click.echo(f"  {len(failures):,} files failed")

@@ -1,5 +1,6 @@
 """Flags that several commands share, and the embedder that they choose."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -14,6 +15,7 @@ from dinoseek.errors import GalleryError
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder, Fingerprint
+    from dinoseek.gallery.sqlite_gallery import SqliteGallery
     from dinoseek.images.limits import Limits
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -122,6 +124,12 @@ def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
         return made.model
     found = weights_with_digest(made.weights.partition("-")[0], cache_dir)
     return str(found) if found else None
+
+
+def use_index_key(gallery: "SqliteGallery") -> None:
+    """Lets an index be read that another account made, which shares its secret in a file."""
+    if file := os.environ.get(environment_name("index_key")):
+        gallery.use_index_key(Path(file))
 
 
 def setting(name: str, *names: str, **attributes: Any) -> Callable[[F], F]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dinoseek.cli.index import fill
-from dinoseek.cli.options import ModelChoice, model_options, setting
+from dinoseek.cli.options import ModelChoice, model_options, setting, use_index_key
 from dinoseek.cli.output import chosen_format, format_options, write_hits
 from dinoseek.cli.progress import with_progress
 from dinoseek.cli.queries import Asked, Combine, asked_queries
@@ -199,6 +199,7 @@ def _opened(
         path = gallery or _only_gallery()
         embedder = choice.of_gallery(path).load()
         with open_gallery(path, embedder, readonly=True) as opened:
+            use_index_key(opened)
             yield opened
         return
     if gallery is not None:
