@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dinoseek.duplicates.find import find_duplicates
     from dinoseek.embedder import Embedder, load_embedder
     from dinoseek.encoders.factory import load_encoder
     from dinoseek.errors import (
@@ -45,6 +46,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "find_duplicates",
     "from_addresses",
     "from_archive",
     "from_folder",
@@ -60,6 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "dinoseek.duplicates.find": ("find_duplicates",),
     "dinoseek.embedder": ("Embedder", "load_embedder"),
     "dinoseek.encoders.factory": ("load_encoder",),
     "dinoseek.errors": (
