@@ -23,6 +23,8 @@ COMMANDS = {
     "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
     "dupes": ("dinoseek.cli.dupes", "Find images that are the same, nearly the same, or alike."),
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
+    "import": ("dinoseek.cli.import_", "Put vectors that were made elsewhere into a gallery."),
+    "export": ("dinoseek.cli.export", "Write images and vectors for other programs."),
     "check": ("dinoseek.cli.check", "Prove that a gallery is whole, or repair it."),
     "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
     "remove": ("dinoseek.cli.remove", "Forget images of a gallery."),

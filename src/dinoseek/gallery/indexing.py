@@ -71,9 +71,10 @@ class Indexes:
             return True
         # what is free of memory varies from run to run, and is no reason to build another
         other = asked != "auto" and facts["plan"]["kind"] != plan.kind
-        return other or not self._is_whole(key.space)
+        return other or not self.is_whole(key.space)
 
-    def _is_whole(self, space: str) -> bool:
+    def is_whole(self, space: str) -> bool:
+        """Whether every byte of a space's index is as the owner of the key wrote it."""
         path = ann_file.ann_file(self._folder, space)
         try:
             with ann_file.proven(path, index_key.read(self.key_file)) as file:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dinoseek.gallery import ann_plan, approximate, delta, matrix_cache, view
+from dinoseek.gallery import ann_plan, approximate, delta, index_key, matrix_cache, view
 from dinoseek.gallery.ann import Ann
 from dinoseek.gallery.ann_plan import Plan
 from dinoseek.gallery.connection import transaction
@@ -132,6 +132,10 @@ class Nearest:
     def use_key(self, key_file: Path) -> None:
         """From now on indexes are proven by the secret in another file."""
         self._indexes.key_file = key_file
+
+    def index_is_whole(self, space: str) -> bool:
+        """Whether the index of a space is as it was written; true where nobody can tell."""
+        return index_key.read(self._indexes.key_file) is None or self._indexes.is_whole(space)
 
     def close(self) -> None:
         """Lets go of what is loaded."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dinoseek.errors import GalleryError
 from dinoseek.gallery import checkup, matrix_cache
+from dinoseek.gallery.ann_file import ann_file
 from dinoseek.gallery.checkup import Problem
 from dinoseek.gallery.connection import reported, transaction
-from dinoseek.gallery.matrix_cache import CACHE
+from dinoseek.gallery.matrix_cache import CACHE, cache_file
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 # a space's id and what the file has of it; files of other names are not ours
@@ -23,7 +24,7 @@ def remove_unproven(gallery: SqliteGallery) -> list[Path]:
     """
     folder = gallery.path / CACHE
     with gallery.writing():
-        removed = [file for file in _own_files(folder) if not _is_proven(file)]
+        removed = [file for file in _own_files(folder) if not _is_proven(gallery, file)]
         for file in removed:
             file.unlink(missing_ok=True)
     return removed
@@ -34,10 +35,14 @@ def _own_files(folder: Path) -> list[Path]:
     return [file for file in files if _OWN.fullmatch(file.name) and not file.is_dir()]
 
 
-def _is_proven(file: Path) -> bool:
+def _is_proven(gallery: SqliteGallery, file: Path) -> bool:
     """Whether every byte of a derived file is as it was written."""
-    if file != matrix_cache.cache_file(file.parent, file.stem):
-        return False
+    if file == ann_file(file.parent, file.stem):
+        return gallery._nearest.index_is_whole(file.stem)
+    return file == cache_file(file.parent, file.stem) and _is_whole_matrix(file)
+
+
+def _is_whole_matrix(file: Path) -> bool:
     matrix = matrix_cache.load(file.parent, file.stem)
     if matrix is None:
         return False

@@ -28,6 +28,7 @@ from dinoseek.vit.ops import Array
 Stored: TypeAlias = NDArray[np.float16]
 
 _ROWS_AT_ONCE = 4096
+_ROUNDING = 1e-3  # of a vector's length, by float16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,10 @@ def storable(vectors: ArrayLike, records: Sequence[Record], dim: int) -> Stored:
         if not (np.isfinite(norm) and norm > 0):
             reason = "its vector is zero" if norm == 0 else "its vector is not finite"
             raise GalleryError("vector.invalid", record.path.decode(errors="replace"), reason)
-    return (array / norms[:, None]).astype("<f2")
+    # what was stored before, and exported, stays as it was to the last bit
+    with np.errstate(over="ignore"):
+        was_stored = (abs(norms - 1) < _ROUNDING) & (array == array.astype("<f2")).all(axis=1)
+    return np.where(was_stored[:, None], array, array / norms[:, None]).astype("<f2")
 
 
 def put_vector(
