@@ -5,7 +5,6 @@ import io
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ def make(rank=1, **more):
         "path": f"/a/{rank}.jpg",
         "score": 0.5,
         "caption": None,
-        "file": Path(f"/a/{rank}.jpg"),
+        "location": f"/a/{rank}.jpg",
     }
     return Hit(rank=rank, **{**values, **more})
 
@@ -117,8 +116,8 @@ def test_paths_are_files_or_else_addresses_or_members(written):
     url = "https://example.org/1.jpg"
     hits = [
         make(1, url=url),
-        make(2, file=None, path=url, url=url),
-        make(3, file=None, path="/a/shard.tar/b.jpg"),
+        make(2, location=None, path=url, url=url),
+        make(3, location=None, path="/a/shard.tar/b.jpg"),
     ]
 
     assert written(hits, "paths").splitlines() == ["/a/1.jpg", url, "/a/shard.tar/b.jpg"]
@@ -126,7 +125,7 @@ def test_paths_are_files_or_else_addresses_or_members(written):
 
 def test_paths_are_the_bytes_of_the_files_names(capfdbinary):
     name = os.fsdecode(b"/a/caf\xe9\n.jpg")
-    hits = [make(file=Path(name), path="/a/caf\\udce9\\n.jpg")]
+    hits = [make(location=os.fsdecode(name), path="/a/caf\\udce9\\n.jpg")]
 
     write_hits([("q", hits)], "print0")
 
@@ -154,7 +153,7 @@ def test_a_long_table_adds_addresses_and_metadata(written):
     url = "https://example.org/1.jpg"
     hits = [
         make(1, url=url, metadata={"label": "a cat", "n": 2, "tags": ["a"], "evil\n": "\x1b[31m"}),
-        make(2, file=None, path=url, url=url),
+        make(2, location=None, path=url, url=url),
     ]
 
     assert written(hits, "table", long=True).splitlines() == [

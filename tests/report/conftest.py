@@ -23,6 +23,6 @@ def make_picture(tmp_path) -> Callable[..., Path]:
 def make_hit() -> Callable[..., Hit]:
     def make(file: Path, rank: int = 1, score: float = 0.5, **more) -> Hit:
         values = {"query": "q.jpg", "id": rank, "path": str(file), "caption": None, **more}
-        return Hit(rank=rank, score=score, file=file, **values)
+        return Hit(rank=rank, score=score, location=None if file is None else str(file), **values)
 
     return make

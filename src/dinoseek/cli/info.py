@@ -75,27 +75,11 @@ def _of_installation(models_dir: Path | None) -> dict[str, Any]:
 
 
 def _show_gallery(facts: dict[str, Any]) -> None:
-    from dinoseek.gallery.base import WEB
-
     size = sum(facts["bytes"].values()) / 1e6
     click.echo(f"{facts['path']}: {facts['images']:,} images in {facts['files']:,} files")
     click.echo(f"  on disk   {size:,.1f} MB")
-    for root in facts["roots"]:
-        if root["path"] == WEB:
-            click.echo(f"  web       {root['files']:,} addresses")
-            continue
-        missing = "  (not there)" if root["missing"] else ""
-        kind = "archive" if root["path"].lower().endswith((".tar", ".tar.gz", ".tgz")) else "folder"
-        click.echo(f"  {kind:<9} {root['path']}: {root['files']:,} files{missing}")
-    for space in facts["spaces"]:
-        made = ", ".join(
-            str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]
-        )
-        click.echo(f"  space     {made}: {space['vectors']:,} vectors of {space['dim']} numbers")
-        index = space.get("index") or {}
-        if index.get("kind", "exact") != "exact":
-            said = f"{index['kind']}, recall {index['recall']:.3f}, {index['tail']:,} beside it"
-            click.echo(f"  index     {said}")
+    _show_roots(facts)
+    _show_spaces(facts)
     failures = facts["failures"]
     if failures:
         click.echo(f"  {len(failures):,} files failed")
@@ -106,3 +90,27 @@ def _show_gallery(facts: dict[str, Any]) -> None:
     if "problems" in facts:
         for problem in facts["problems"] or ["nothing is damaged"]:
             click.echo(f"  check     {problem}")
+
+
+def _show_roots(facts: dict[str, Any]) -> None:
+    from dinoseek.gallery.base import WEB
+
+    for root in facts["roots"]:
+        if root["path"] == WEB:
+            click.echo(f"  web       {root['files']:,} addresses")
+            continue
+        missing = "  (not there)" if root["missing"] else ""
+        kind = "archive" if root["path"].lower().endswith((".tar", ".tar.gz", ".tgz")) else "folder"
+        click.echo(f"  {kind:<9} {root['path']}: {root['files']:,} files{missing}")
+
+
+def _show_spaces(facts: dict[str, Any]) -> None:
+    for space in facts["spaces"]:
+        made = ", ".join(
+            str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]
+        )
+        click.echo(f"  space     {made}: {space['vectors']:,} vectors of {space['dim']} numbers")
+        index = space.get("index") or {}
+        if index.get("kind", "exact") != "exact":
+            said = f"{index['kind']}, recall {index['recall']:.3f}, {index['tail']:,} beside it"
+            click.echo(f"  index     {said}")

@@ -47,9 +47,9 @@ class Hit:
 
     `score` is the cosine, higher is better; `percentile` says how many of a hundred random pairs of
     the gallery are less alike; `distance` is Euclidean, where it was asked for. `path` is absolute
-    and can always be printed: a file, ARCHIVE/MEMBER, or an address; `file` is the same place for
-    opening, None where there is no file of its own. `url` is the address that it was fetched from.
-    `copies` counts the near-duplicates that were folded into it.
+    and can always be printed: a file, ARCHIVE/MEMBER, or an address; `location` is the same place
+    as the system names it, None where there is no file of its own. `url` is the address that it was
+    fetched from. `copies` counts the near-duplicates that were folded into it.
     """
 
     query: str
@@ -58,12 +58,17 @@ class Hit:
     path: str
     score: float
     caption: str | None
-    file: Path | None
+    location: str | None
     url: str | None = None
     metadata: Mapping[str, JSON] = field(default_factory=dict)
     percentile: float | None = None
     distance: float | None = None
     copies: int = 0
+
+    @property
+    def file(self) -> Path | None:
+        """Where it lies, for opening; made when asked for, as most hits are only shown."""
+        return None if self.location is None else Path(self.location)
 
     def as_dict(self) -> dict[str, JSON]:
         """The hit for `--json`: everything but `file`, which is `path`; distance if it is set."""

@@ -24,7 +24,7 @@ class Place:
     """
 
     path: str
-    file: Path | None
+    file: str | None
     url: str | None
     caption: str | None
     metadata: Mapping[str, JSON]
@@ -41,34 +41,33 @@ def places(
     )
     rows = select_in(connection, query, wanted, "ORDER BY id, root_id, path")
     checked = typed(rows, int, str | None, str, int, bytes)
-    found = {id: _place(roots, list(group)) for id, group in groupby(checked, key=itemgetter(0))}
+    plain = {root: is_plain(roots, root) for root in {row[3] for row in rows}}
+    found = {
+        id: _place(roots, list(group), plain) for id, group in groupby(checked, key=itemgetter(0))
+    }
     _check_without_file(connection, [id for id in wanted if id not in found])
     return found
 
 
-def _place(roots: Mapping[int, bytes], files: list[tuple[Any, ...]]) -> Place:
+def _place(
+    roots: Mapping[int, bytes], files: list[tuple[Any, ...]], plain: Mapping[int, bool]
+) -> Place:
     """The place of an image from its rows, one for each file."""
-    _, caption, metadata, *_ = files[0]
-    keys = [(root, path) for *_, root, path in files]
-    if len(keys) == 1 and is_plain(roots, keys[0][0]):  # nearly all images: nothing to choose
-        name = file_name(roots, *keys[0])
-        return Place(
-            path=printable(name),
-            file=Path(name),
-            url=None,
-            caption=caption,
-            metadata=values_of(metadata),
-        )
-    addresses = [address(roots, *key) for key in keys]
-    here = [key for key, url in zip(keys, addresses, strict=True) if url is None]
-    own = [full_path(roots, *key) for key in here if not is_archive(roots, key[0])]
-    first = _first(own) if own else None
+    _, caption, metadata, root, path = files[0]
+    url = None
+    if len(files) == 1 and plain[root]:  # nearly all images: nothing to choose
+        first: str | None = file_name(roots, root, path)
+        shown_path = printable(first)
+    else:
+        keys = [(root, path) for *_, root, path in files]
+        addresses = [address(roots, *key) for key in keys]
+        here = [key for key, found in zip(keys, addresses, strict=True) if found is None]
+        own = [full_path(roots, *key) for key in here if not is_archive(roots, key[0])]
+        first = str(_first(own)) if own else None
+        shown_path = printable(first) if first else shown(roots, *(here or keys)[0])
+        url = next(filter(None, addresses), None)
     return Place(
-        path=printable(first) if first else shown(roots, *(here or keys)[0]),
-        file=first,
-        url=next(filter(None, addresses), None),
-        caption=caption,
-        metadata=values_of(metadata),
+        path=shown_path, file=first, url=url, caption=caption, metadata=values_of(metadata)
     )
 
 

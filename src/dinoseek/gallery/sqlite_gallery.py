@@ -287,7 +287,7 @@ def _ranked(ids: Ids, scores: Array, places: Mapping[int, Place], k: int) -> lis
             path=places[id].path,
             score=score,
             caption=places[id].caption,
-            file=places[id].file,
+            location=places[id].file,
             url=places[id].url,
             metadata=places[id].metadata,
         )
