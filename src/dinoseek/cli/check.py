@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dinoseek.cli.options import use_index_key
 from dinoseek.cli.progress import with_progress
 from dinoseek.errors import GalleryError, MachineError, printable
 
@@ -60,6 +61,7 @@ def command(
     from dinoseek.gallery.repair import repair as make_again
 
     with open_gallery(gallery, create=False) as opened:
+        use_index_key(opened)
         with opened.reading():
             found = problems(opened._connection)
         repaired = make_again(opened, found) if repair else []

@@ -133,6 +133,8 @@ def _tell(
     *,
     named: str,
 ) -> None:
+    from dinoseek.interchange.given import IMPORTED
+
     line = (
         f"{counts['rows']:,} rows: {counts['stored']:,} stored, {counts['skipped']:,} there"
         f" already, {counts['failed']:,} failed; {printable(gallery)} has {images:,} images"
@@ -142,6 +144,6 @@ def _tell(
         click.echo(f"  row {row:,}: {error}", err=True)
     if len(failed) > _SHOWN:
         click.echo(f"  and {len(failed) - _SHOWN:,} more", err=True)
-    if named == "imported":
+    if named == IMPORTED:
         text = "nobody said which model made the vectors: search by id, not with pictures"
         click.echo(f"{text}; --model says it", err=True)

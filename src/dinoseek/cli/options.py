@@ -72,13 +72,32 @@ class ModelChoice:
         """
         if self.model is not None or not (gallery / "gallery.sqlite").exists():
             return self
-        made = [each for each in _fingerprints(gallery) if self._allows(each)]
+        made = self._made(gallery)
         if len(made) > 1:
             names = " | ".join(each.describe() for each in made)
             reason = f"it has vectors of several models: {names}"
             fix = "choose one with --model (and --preprocess, --pooling)"
             raise GalleryError("gallery.several_models", gallery, reason, fix=fix)
         return self._like(made[0], gallery) if made else self
+
+    def embedder_of(self, gallery: Path) -> "Embedder":
+        """The embedder of a gallery: as `of_gallery(gallery).load()`.
+
+        Where nobody said which model made its vectors, one that refuses every picture.
+        """
+        from dinoseek.interchange.given import IMPORTED
+        from dinoseek.interchange.importing import embedder_of
+
+        made = (
+            [] if self.model or not (gallery / "gallery.sqlite").exists() else self._made(gallery)
+        )
+        if [each.model for each in made] == [IMPORTED]:
+            return embedder_of(made[0])
+        return self.of_gallery(gallery).load()
+
+    def _made(self, gallery: Path) -> "list[Fingerprint]":
+        """What made the gallery's vectors, as far as it agrees with what the user said."""
+        return [each for each in _fingerprints(gallery) if self._allows(each)]
 
     def _allows(self, made: "Fingerprint") -> bool:
         """Whether what the user did say agrees with how a space was made."""

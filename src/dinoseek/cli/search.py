@@ -197,8 +197,7 @@ def _opened(
 
     if database is None:
         path = gallery or _only_gallery()
-        embedder = choice.of_gallery(path).load()
-        with open_gallery(path, embedder, readonly=True) as opened:
+        with open_gallery(path, choice.embedder_of(path), readonly=True) as opened:
             use_index_key(opened)
             yield opened
         return

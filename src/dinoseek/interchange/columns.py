@@ -45,7 +45,7 @@ class Column:
 
 
 def columns_of(metadata: Iterable[Mapping[str, JSON]], taken: Collection[str]) -> list[Column]:
-    """The columns for all metadata, by name; none has a heading that is `taken`.
+    """The columns for all metadata, as they were met; none has a heading that is `taken`.
 
     A name whose values are all of one kind has a column of that kind, another is JSON text.
     """
@@ -57,10 +57,7 @@ def columns_of(metadata: Iterable[Mapping[str, JSON]], taken: Collection[str]) -
         if len(kinds) > MOST_COLUMNS:
             return [Column(name="", column=_heading("metadata", set(taken)), kind="all")]
     headings = {name.lower() for name in taken}
-    return [
-        Column(name=name, column=_heading(name, headings), kind=kinds[name])
-        for name in sorted(kinds)
-    ]
+    return [Column(name=name, column=_heading(name, headings), kind=kinds[name]) for name in kinds]
 
 
 def _kind(value: JSON) -> Kind:

@@ -18,6 +18,7 @@ from dinoseek.errors import MachineError, UsageError
 from dinoseek.gallery.base import JSON
 
 ROWS_AT_ONCE = 256
+IMPORTED = "imported"  # stands for the model of vectors of which nobody said what made them
 
 _BYTES_AT_ONCE = 1 << 20
 
@@ -105,7 +106,7 @@ def imported_fingerprint(given: Given) -> Fingerprint:
     """What vectors are called whose model nobody named: only those of this file are comparable."""
     weights = digest_of(given.source)
     return Fingerprint(
-        model="imported", weights=weights, preprocess="", pooling="", pos_flavour="", dim=given.dim
+        model=IMPORTED, weights=weights, preprocess="", pooling="", pos_flavour="", dim=given.dim
     )
 
 

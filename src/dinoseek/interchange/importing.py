@@ -42,7 +42,9 @@ def embedder_of(fingerprint: Fingerprint) -> Embedder:
 
 
 def _no_features(_: Sequence[Prepared]) -> Array:
-    raise ValueError("an embedder of imported vectors embeds nothing")
+    reason = "nobody said which model made the gallery's vectors"
+    fix = "search by id, as in id:1, or import them again with --model"
+    raise UsageError("search.imported", "query", reason, fix=fix)
 
 
 def check_dim(given: Given, fingerprint: Fingerprint) -> None:
