@@ -68,9 +68,9 @@ def _error(url: str, exc: Exception, *, late: bool) -> FetchError:
         fix = "DINOSEEK_ALLOW_PRIVATE_HOSTS=1 allows it"
         reason = "its host is not on the public internet"
         return FetchError("url.blocked_address", url, reason, fix=fix)
-    if late:  # whatever it was, it was our doing
-        return _late(url)
     for code, reason, kinds in _FAULTS:
+        if late and code != "url.dns":  # whatever it was, it was our doing
+            return _late(url)
         if any(isinstance(cause, kinds) for cause in causes):
             return FetchError(code, url, reason)
     return FetchError("url.protocol", url, f"its server breaks HTTP ({type(causes[-1]).__name__})")

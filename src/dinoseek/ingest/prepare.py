@@ -1,5 +1,6 @@
 """From a file or an address to an image ready for the engine: what runs in threads, ahead of it."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dinoseek.errors import DinoseekError, ImageError
+from dinoseek.errors import DinoseekError, ImageError, MachineError
 from dinoseek.gallery.base import Record
 from dinoseek.images.limits import Limits
 from dinoseek.images.pool import DecoderPool
@@ -102,7 +103,15 @@ def _decode(read: Read, limits: Limits, pool: DecoderPool, keep: Keep | None) ->
     if keep is None or item.url is None:
         return ready
     path = keep.prefix + _name(read.digest, decoded.format)
-    return replace(ready, kept=(keep.root, _kept(Path(keep.root, os.fsdecode(path)), data, path)))
+    try:
+        return replace(
+            ready, kept=(keep.root, _kept(Path(keep.root, os.fsdecode(path)), data, path))
+        )
+    except OSError as exc:  # of the disk, not of this image
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = "disk.full" if full else "keep.unwritable"
+        reason = f"images cannot be kept there ({exc.strerror})"
+        raise MachineError(code, keep.root, reason, fix="run it again when they can") from exc
 
 
 def _name(digest: str, format: str) -> bytes:
