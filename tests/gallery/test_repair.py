@@ -226,6 +226,27 @@ def test_IDX_03_a_derived_file_with_any_flipped_bit_is_removed_and_made_again(
     assert cached(folder) == [name]
 
 
+def test_an_index_is_kept_while_it_is_whole_and_removed_when_a_byte_changed(
+    tmp_path, make_embedder, make_record, unit_vectors
+):
+    pytest.importorskip("faiss")
+    folder = tmp_path / "g.dino"
+    with open_gallery(folder, make_embedder(dim=16)) as gallery:
+        gallery.use_index_key(tmp_path / "keys" / "index.key")
+        gallery.add([make_record(i) for i in range(300)], unit_vectors(300, 16))
+        gallery.build_index("hnsw")
+        assert remove_unproven(gallery) == []
+        (file,) = (folder / "cache").glob("*.ann")
+        for place in (0, file.stat().st_size // 2, -1):
+            bent = bytearray(file.read_bytes())
+            bent[place] ^= 1
+            file.write_bytes(bent)
+            assert remove_unproven(gallery) == [file]
+            gallery.build_index("hnsw")
+        gallery.use_index_key(tmp_path / "no key")
+        assert remove_unproven(gallery) == [], "what nobody can prove or disprove stays"
+
+
 def test_IDX_07_a_derived_file_of_another_gallery_or_version_misleads_nobody(
     folder, tmp_path, embedder, make_record, unit_vectors
 ):
