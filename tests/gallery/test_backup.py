@@ -129,13 +129,15 @@ def test_a_backup_does_not_go_into_the_gallery_itself(fill):
         copy(folder, folder / "backup.dino")
 
 
-@pytest.mark.parametrize("place", [".", "deep/er"])
-def test_the_copy_finds_the_photographs_wherever_it_lies(tmp_path, fill, unit_vectors, place):
-    (tmp_path / "photos").mkdir()
-    folder, target = fill(), tmp_path / place / "backup.dino"
+@pytest.mark.parametrize("place", ["backup.dino", "deep/er/backup.dino", "x/backup.dino"])
+def test_the_copy_finds_the_photographs_from_wherever_it_lies_and_when_it_is_restored(
+    tmp_path, fill, unit_vectors, place
+):
+    folder, target = fill(name="x/g.dino"), tmp_path / place
     target.parent.mkdir(parents=True, exist_ok=True)
-    # what the way from the gallery leads to when it is gone from another place
-    (target.parent / "photos").mkdir(exist_ok=True)
+    # other photographs, to which a way leads that is gone from another place
+    for wrong in (tmp_path / "photos", target.parent / "photos", folder.parent / "photos"):
+        wrong.mkdir(exist_ok=True)
     before = ranking(folder, unit_vectors(1))
     copy(folder, target)
     assert ranking(target, unit_vectors(1)) == before
