@@ -148,11 +148,11 @@ def test_URL_41_a_full_disk_ends_the_run_and_the_next_one_goes_on(
     urls = [server.url(f"/good/{n}.jpg") for n in range(6)]
     write, written = prepare._kept, []
 
-    def kept(file, data, path):
+    def kept(file, data):
         if len(written) == 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         written.append(file)
-        return write(file, data, path)
+        return write(file, data)
 
     with monkeypatch.context() as patch:
         patch.setattr(prepare, "_kept", kept)

@@ -103,15 +103,18 @@ def _decode(read: Read, limits: Limits, pool: DecoderPool, keep: Keep | None) ->
     if keep is None or item.url is None:
         return ready
     path = keep.prefix + _name(read.digest, decoded.format)
+    return replace(ready, kept=_keep(keep, path, data))
+
+
+def _keep(keep: Keep, path: bytes, data: bytes) -> tuple[str, bytes]:
+    """Keeps a fetched file; what goes wrong is the disk's fault, not this image's."""
     try:
-        return replace(
-            ready, kept=(keep.root, _kept(Path(keep.root, os.fsdecode(path)), data, path))
-        )
-    except OSError as exc:  # of the disk, not of this image
-        full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
-        code = "disk.full" if full else "keep.unwritable"
+        _kept(Path(keep.root, os.fsdecode(path)), data)
+    except OSError as exc:
+        code = "disk.full" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "keep.unwritable"
         reason = f"images cannot be kept there ({exc.strerror})"
         raise MachineError(code, keep.root, reason, fix="run it again when they can") from exc
+    return keep.root, path
 
 
 def _name(digest: str, format: str) -> bytes:
@@ -120,10 +123,10 @@ def _name(digest: str, format: str) -> bytes:
     return f"{digest[:2]}/{digest}.{suffix}".encode()
 
 
-def _kept(file: Path, data: bytes, path: bytes) -> bytes:
+def _kept(file: Path, data: bytes) -> None:
     """Writes a file whole or not at all, and durably: the record will say that it is there."""
     if file.exists() and file.stat().st_size == len(data):
-        return path
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=file.parent)
     try:
@@ -136,4 +139,3 @@ def _kept(file: Path, data: bytes, path: bytes) -> bytes:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return path
