@@ -1,6 +1,8 @@
 """What all tests share: fast BLAS kernels, strict arithmetic, and the real test material."""
 
+import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from dinoseek.vit.blas import prefer_fast_kernels
 
 prefer_fast_kernels()  # before NumPy loads: the kernels cannot be changed afterwards
+# a shell's background job ignores Ctrl-C, and so would every process that the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub and transformers are imported
 
 
@@ -22,6 +26,13 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_levels() -> Iterator[None]:
+    """What one test makes the library log, or not, is nothing to the next."""
+    yield
+    logging.getLogger("dinoseek").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
