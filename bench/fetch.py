@@ -31,7 +31,7 @@ with FaultServer() as server:
     print(server.port, flush=True)
     sys.stdin.read()
 """
-LONGEST = 240  # seconds that img2dataset gets
+LONGEST = 120  # seconds that img2dataset gets
 HOSTILE = (
     "/drip?by=50", "/header-drip", "/silent", "/huge", "/endless", "/trunc", "/reset?at=100",
     "/gz", "/hops/9", "/status/500", "/status/503", "/status/404", "/page", "/svg", "/empty",
