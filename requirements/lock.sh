@@ -13,7 +13,7 @@ compile() { # compile TARGET TITLE ARGUMENT...
 }
 
 compile requirements/dev.txt "Locked: the package's dependencies and the tools of tests and checks." \
-  --generate-hashes pyproject.toml requirements/dev.in
+  --generate-hashes --extra web pyproject.toml requirements/dev.in
 compile requirements/torch.txt "Pinned: PyTorch and transformers, for the comparison tests. Without hashes: PyTorch's CPU build
 # is another file on each kind of machine; install with \`make setup-torch\`, which never takes the CUDA build." \
   requirements/torch.in -c requirements/dev.txt
