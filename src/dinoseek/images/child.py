@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from dinoseek.errors import MachineError, printable
-from dinoseek.images.decoder import Job
+from dinoseek.images.decoder import Job, Request
 from dinoseek.images.messages import receive, send
 
 # NumPy would start a thread for each core in each process.
@@ -56,9 +56,9 @@ class Child:
             raise self._unstartable(self._last_words()) from exc
         self._complaints.close()
 
-    def ask(self, data: bytes, subject: str) -> tuple[dict[str, Any], list[bytes]]:
+    def ask(self, data: bytes, request: Request) -> tuple[dict[str, Any], list[bytes]]:
         """What it answers to a picture; EOFError, OSError or ValueError if it does not."""
-        send(self._to, {"subject": subject}, [data])
+        send(self._to, request.header(), [data])
         return receive(self._from, _MAX_ANSWER)
 
     def kill(self) -> None:

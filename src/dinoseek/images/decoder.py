@@ -9,17 +9,20 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from dinoseek.errors import ImageError
-from dinoseek.images.decode import decode_sized
+from dinoseek.errors import ImageError, UsageError
+from dinoseek.images.decode import decode, decode_sized
 from dinoseek.images.limits import Limits
 from dinoseek.images.messages import receive, send
 from dinoseek.images.perceptual_hash import look
 from dinoseek.images.preprocess import Preset, find_preset
-from dinoseek.images.thumbnail import thumbnail_jpeg
+from dinoseek.images.region import Region
+from dinoseek.images.thumbnail import SIDE, thumbnail_jpeg
+
+Answer: TypeAlias = tuple[dict[str, Any], list[bytes | memoryview]]
 
 NO_MEMORY = 12  # its exit status where there is not even the memory to say so
 
@@ -53,6 +56,30 @@ class Job:
         limits = Limits(**{**header["limits"], "formats": tuple(header["limits"]["formats"])})
         values = {field.name: header[field.name] for field in fields(cls)}
         return cls(**{**values, "limits": limits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is wanted of one picture, called `subject`.
+
+    Its `region` or all of it, prepared, with a small JPEG if `side` says of how many pixels; or
+    `only_small` that.
+    """
+
+    subject: str
+    region: Region | None = None
+    side: int | None = None
+    only_small: bool = False
+
+    def header(self) -> dict[str, Any]:
+        """The request as a message."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, header: dict[str, Any]) -> "Request":
+        """The request that a message says."""
+        region = header["region"]
+        return cls(**{**header, "region": Region(**region) if region else None})
 
 
 def main() -> int:
@@ -95,35 +122,37 @@ def _serve(source: BinaryIO, target: BinaryIO) -> None:
     while True:
         header, (data,) = receive(source)
         _limit_time(job.cpu_seconds, job.seconds + _ORPHAN_SECONDS)
-        answer, parts = _answer(data, header["subject"], job, preset)
+        answer, parts = _answer(data, Request.of(header), job, preset)
         _limit_time(0, 0)
         send(target, answer, parts)
 
 
-def _answer(
-    data: bytes, subject: str, job: Job, preset: Preset
-) -> tuple[dict[str, Any], list[bytes | memoryview]]:
+def _answer(data: bytes, request: Request, job: Job, preset: Preset) -> Answer:
     try:
-        return _decoded(data, subject, job, preset)
-    except ImageError as exc:
-        return {"error": exc.as_dict()}, []
+        if request.only_small:
+            return _small(data, request, job)
+        return _decoded(data, request, job, preset)
+    except (ImageError, UsageError) as exc:
+        return {"error": exc.as_dict(), "is_usage": isinstance(exc, UsageError)}, []
     except MemoryError:
         reason = "decoding it takes more memory than is allowed"
-        return {"error": ImageError("image.decode_oom", subject, reason).as_dict()}, []
+        return {"error": ImageError("image.decode_oom", request.subject, reason).as_dict()}, []
 
 
-def _decoded(
-    data: bytes, subject: str, job: Job, preset: Preset
-) -> tuple[dict[str, Any], list[bytes | memoryview]]:
+def _decoded(data: bytes, request: Request, job: Job, preset: Preset) -> Answer:
+    """The picture, or its region, as the preset cuts it; and a small JPEG of all of it."""
+    subject, region = request.subject, request.region
     image, (width, height) = decode_sized(
         data,
         subject=subject,
         limits=job.limits,
         faithful=preset.faithful,
-        least_side=preset.least_side,
+        least_side=None if region else preset.least_side,  # a region is of the full size
     )
-    prepared = np.ascontiguousarray(preset.apply(image, subject))
-    small = thumbnail_jpeg(image) if job.thumbnail else b""
+    part = region.of(image, subject) if region else image
+    prepared = np.ascontiguousarray(preset.apply(part, subject))
+    side = request.side or (SIDE if job.thumbnail else 0)
+    small = thumbnail_jpeg(image, side) if side else b""
     header = {
         "shape": prepared.shape,
         "width": width,
@@ -131,6 +160,13 @@ def _decoded(
         "format": image.format or "",
     }
     return header, [prepared.reshape(-1).data, look(image), small]
+
+
+def _small(data: bytes, request: Request, job: Job) -> Answer:
+    """Only a small JPEG, of a picture that is not read larger than that needs."""
+    side = request.side or SIDE
+    image = decode(data, subject=request.subject, limits=job.limits, least_side=side)
+    return {}, [thumbnail_jpeg(image, side)]
 
 
 def _limit_memory(more: int) -> None:

@@ -9,20 +9,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dinoseek.errors import ImageError, printable
+from dinoseek.errors import ImageError, UsageError, printable
 from dinoseek.images.child import Child
-from dinoseek.images.decoder import NO_MEMORY, Job
+from dinoseek.images.decoder import NO_MEMORY, Job, Request
 from dinoseek.images.limits import DEFAULT_LIMITS, Limits, check_bytes
 from dinoseek.images.preprocess import Preset, find_preset
+from dinoseek.images.region import Region
+from dinoseek.images.thumbnail import SIDE
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # -P: a file numpy.py in the current folder must not be taken for NumPy
 _PROGRAM = (sys.executable, "-P", "-m", "dinoseek.images.decoder")
@@ -109,30 +113,50 @@ class DecoderPool:
         if self._watch is not None:
             self._watch.join()
 
-    def decode(self, data: bytes, subject: object) -> Decoded:
-        """Decodes the bytes of a picture file.
+    def decode(
+        self,
+        data: bytes,
+        subject: object,
+        *,
+        region: Region | None = None,
+        thumbnail_side: int | None = None,
+    ) -> Decoded:
+        """Decodes the bytes of a picture file, or prepares only a `region` of it.
+
+        With `thumbnail_side` its small JPEG has that many pixels at most on each side.
 
         Raises ImageError as `dinoseek.images.decode.decode` does, and image.decoder_crashed,
-        image.decode_timeout or image.decode_oom for a picture that ended its process. MachineError
-        decoder.unstartable if there can be no process: that is no fault of the picture.
+        image.decode_timeout or image.decode_oom for a picture that ended its process; UsageError
+        for a region that it does not have. MachineError decoder.unstartable if there can be no
+        process: that is no fault of the picture.
         """
         name = printable(subject)
-        check_bytes(len(data), name, self._job.limits)
+        request = Request(subject=name, region=region, side=thumbnail_side)
+        return self._answer(data, request, _decoded)
+
+    def thumbnail(self, data: bytes, subject: object, side: int = SIDE) -> bytes:
+        """A JPEG of a picture file, no side longer than `side` pixels; raises as `decode` does."""
+        request = Request(subject=printable(subject), side=side, only_small=True)
+        return self._answer(data, request, _small)
+
+    def _answer(self, data: bytes, request: Request, understood: Callable[..., T]) -> T:
+        """What a process answers, once there is a free one."""
+        check_bytes(len(data), request.subject, self._job.limits)
         with self._free:
             self._check_open()
             child = self._taken()
             try:
-                decoded = _decoded(*child.ask(data, name))
-            except ImageError:
+                answer = understood(*child.ask(data, request))
+            except (ImageError, UsageError):
                 self._give_back(child)
                 raise
             except Exception as exc:  # it has ended, or says what makes no sense
-                raise self._lost(child, name) from exc
+                raise self._lost(child, request.subject) from exc
             except BaseException:  # Ctrl-C in between: what the process says next is not known
                 self._drop(child)
                 raise
             self._give_back(child)
-            return decoded
+            return answer
 
     def _taken(self) -> Child:
         """A process that is ready for a picture, with its clock running."""
@@ -214,10 +238,8 @@ class DecoderPool:
 
 
 def _decoded(header: dict[str, Any], parts: list[bytes]) -> Decoded:
-    """What an answer says; any error but ImageError if it is none."""
-    if "error" in header:
-        error = header["error"]
-        raise ImageError(error["code"], error["subject"], error["reason"], fix=error["fix"])
+    """What an answer says; any error but ImageError and UsageError if it is none."""
+    _check(header)
     pixels, look, small = parts
     return Decoded(
         prepared=np.frombuffer(pixels, np.uint8).reshape(header["shape"]),
@@ -227,3 +249,17 @@ def _decoded(header: dict[str, Any], parts: list[bytes]) -> Decoded:
         look=look,
         thumbnail=small or None,
     )
+
+
+def _small(header: dict[str, Any], parts: list[bytes]) -> bytes:
+    _check(header)
+    (small,) = parts
+    return small
+
+
+def _check(header: dict[str, Any]) -> None:
+    """Raises the error that an answer says."""
+    if "error" in header:
+        error = header["error"]
+        kind = UsageError if header.get("is_usage") else ImageError
+        raise kind(error["code"], error["subject"], error["reason"], fix=error["fix"])

@@ -8,7 +8,7 @@ SIDE = 256
 # Photographs take 16 KB at the usual quality. What takes far more is noise, foliage or a pattern,
 # in which nobody sees that it has less.
 _QUALITY, _LESS = 80, 60
-_LARGE = 24_000  # bytes
+_LARGE = 24_000  # bytes, at 256 pixels
 
 
 def thumbnail_jpeg(image: Image.Image, side: int = SIDE) -> bytes:
@@ -19,7 +19,8 @@ def thumbnail_jpeg(image: Image.Image, side: int = SIDE) -> bytes:
     small = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=2.0)
     small.info = {}
     data = _encoded(small, _QUALITY)
-    return data if len(data) <= _LARGE else _encoded(small, _LESS)
+    large = _LARGE * (max(side, SIDE) / SIDE) ** 2
+    return data if len(data) <= large else _encoded(small, _LESS)
 
 
 def _encoded(image: Image.Image, quality: int) -> bytes:
