@@ -198,7 +198,7 @@ def test_a_gallery_of_the_first_format_gets_what_is_new(tmp_path, embedder):
     folder.mkdir()
     copy(Path(__file__).parent / "formats/v1.sqlite", folder / "gallery.sqlite")
     with open_gallery(folder) as gallery:
-        assert gallery.info()["version"] == 2
+        assert gallery.info()["version"] == 3
     with sqlite3.connect(folder / "gallery.sqlite") as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         before = connection.execute("SELECT version FROM spaces").fetchone()[0]

@@ -118,9 +118,11 @@ def test_a_gallery_whose_making_was_interrupted_can_be_made(tmp_path, embedder, 
         assert len(gallery) == 0
 
 
-def test_IDX_25_each_released_format_still_opens(tmp_path, embedder, unit_vectors):
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_IDX_25_each_released_format_still_opens(tmp_path, embedder, unit_vectors, version):
     (tmp_path / "g.dino").mkdir()
-    shutil.copy(Path(__file__).parent / "formats/v1.sqlite", tmp_path / "g.dino/gallery.sqlite")
+    file = Path(__file__).parent / f"formats/{version}.sqlite"
+    shutil.copy(file, tmp_path / "g.dino/gallery.sqlite")
     with open_gallery(tmp_path / "g.dino", embedder) as gallery:
         assert gallery.verify() == []
         (hits,) = gallery.search(unit_vectors(3)[1:2], 3)

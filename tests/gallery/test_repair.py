@@ -174,7 +174,8 @@ def test_counters_are_counted_again_and_nothing_older_is_searched(folder, embedd
 
 def test_a_repair_changes_nothing_else(folder):
     change(folder, "DELETE FROM attributes", "UPDATE images SET caption = 5 WHERE id = 1")
-    tables = ("images", "files", "vectors", "roots", "thumbnails", "decisions", "failures")
+    tables = ("images", "files", "vectors", "roots", "thumbnails", "failures")
+    tables += ("decisions", "choices")
     before = {table: rows(folder, table) for table in tables}
     with open_gallery(folder) as gallery:
         repair(gallery, problems(gallery._connection))

@@ -151,6 +151,8 @@ _VALUES = {
     " AND typeof(mtime_ns) = 'integer'",
     "failures": "typeof(path) = 'blob' AND typeof(code) = 'text' AND typeof(reason) = 'text'",
     "decisions": "typeof(first) = 'text' AND typeof(second) = 'text' AND first < second",
+    "choices": "typeof(path) = 'blob' AND typeof(digest) = 'text'"
+    " AND typeof(instead) IN ('text', 'null')",
     "thumbnails": "typeof(jpeg) = 'blob'",
     "attributes": "typeof(name) = 'text' AND typeof(value) IN ('text', 'integer', 'real')",
 }

@@ -4,6 +4,7 @@ A decision is about two digests, so it outlives renaming, indexing again, and re
 gallery. One about an image and itself says that all its files are wanted.
 """
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias, get_args
 
 from dinoseek.errors import UsageError
@@ -25,9 +26,27 @@ def decide(gallery: SqliteGallery, first: str, second: str, verdict: Verdict) ->
         raise UsageError(
             "dupes.same_bytes", "--not-duplicate", reason, fix="--keep-both keeps them both"
         )
-    query = "INSERT OR REPLACE INTO decisions (first, second, verdict) VALUES (?, ?, ?)"
-    with gallery.writing(), transaction(gallery._connection):
-        gallery._connection.execute(query, (*pair(first, second), verdict))
+    put_decisions(gallery, {pair(first, second): verdict})
+
+
+def put_decisions(
+    gallery: SqliteGallery, said: Mapping[tuple[str, str], Verdict | None]
+) -> dict[tuple[str, str], Verdict | None]:
+    """Remembers verdicts by pair, or with None that there is none.
+
+    Returns what was, to be put back by this.
+    """
+    connection = gallery._connection
+    known = "SELECT verdict FROM decisions WHERE first = ? AND second = ?"
+    forget = "DELETE FROM decisions WHERE first = ? AND second = ?"
+    keep = "INSERT OR REPLACE INTO decisions (first, second, verdict) VALUES (?, ?, ?)"
+    before: dict[tuple[str, str], Verdict | None] = {}
+    with gallery.writing(), transaction(connection):
+        for key, verdict in said.items():
+            row = connection.execute(known, key).fetchone()
+            before[key] = row[0] if row else None
+            connection.execute(*((keep, (*key, verdict)) if verdict else (forget, key)))
+    return before
 
 
 def decisions(gallery: SqliteGallery) -> Decisions:

@@ -35,6 +35,7 @@ _BY_NAME = {
     "files": ("root_id, path", "image_id, size, mtime_ns"),
     "failures": ("root_id, path, space_id", "size, mtime_ns, code, reason, said"),
     "decisions": ("first, second", "verdict"),
+    "choices": ("root_id, path", "digest, instead"),
 }
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -73,7 +74,8 @@ def _save(old: sqlite3.Connection, new: sqlite3.Connection) -> Saved:
         names = f"{key}, {columns}"
         for row in _named_rows(old, table, key, names):
             _insert(new, f"{table} ({names})", row, len(row))
-    _save_files_by_image(old, new)
+        if table == "files":  # all of them, before what is said of them
+            _save_files_by_image(old, new)
     for id, metadata in new.execute("SELECT id, metadata FROM images").fetchall():
         put_attributes(new, id, json.loads(metadata))
     return Saved(**{name: _count(new, name) for name in Saved.__annotations__})

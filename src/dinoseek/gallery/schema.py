@@ -10,6 +10,7 @@
     attributes  what `images.metadata` says, by name and value: what filters look up
     thumbnails  small pictures of images that do not lie in a file of their own
     decisions   what a person said about two images that look alike, by their digests
+    choices     which of alike files a person keeps, and which can go
 
 A file's root is a folder, a tar archive (its path is then the member's name) or the web (the
 address). Triggers keep a space's row count, version and stamp in step with its vectors, whoever
@@ -157,9 +158,28 @@ def m002_log_changes(connection: sqlite3.Connection) -> None:
         put_attributes(connection, id, values_of(metadata))
 
 
+_CHOICES = """
+CREATE TABLE choices (
+    root_id INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    digest TEXT NOT NULL,         -- of the file as the person saw it
+    instead TEXT,                 -- digest of the image kept instead of it; NULL: it is kept itself
+    PRIMARY KEY (root_id, path),
+    FOREIGN KEY (root_id, path) REFERENCES files (root_id, path)
+        ON DELETE CASCADE ON UPDATE CASCADE
+) WITHOUT ROWID
+"""
+
+
+def m003_add_choices(connection: sqlite3.Connection) -> None:
+    """Adds what a person chose for files that look alike."""
+    connection.execute(_CHOICES)
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_create_tables,
     m002_log_changes,
+    m003_add_choices,
 )
 VERSION = len(MIGRATIONS)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dinoseek.embedder import Embedder, Fingerprint
 from dinoseek.gallery.base import Record
+from dinoseek.gallery.decisions import decide
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.ledger import Failure
 from dinoseek.images.preprocess import find_preset
@@ -51,6 +52,8 @@ def main(file: Path) -> None:
             writer.add([record(*pair) for pair in captions.items()], vectors)
             failure = Failure(size=1, mtime_ns=2, code="image.corrupt", reason="it is damaged")
             writer.fail("/photos", b"d.jpg", failure, replaced=False)
+            first, second, _ = (record(*pair).digest for pair in captions.items())
+            decide(gallery, first, second, "not-duplicate")
         (folder / "gallery.sqlite").rename(file)
 
 
