@@ -14,7 +14,7 @@ from dinoseek.gallery.filter_syntax import parse
 from dinoseek.gallery.filter_tree import FACTS, Comparison, Condition, Filter, Not, Or, fields
 from dinoseek.gallery.id_sets import NONE, are_in, read_ids, united
 
-__all__ = ["Filter", "matching", "parse", "unknown_names"]
+__all__ = ["Filter", "matching", "names_of_metadata", "parse", "unknown_names"]
 
 # Above so many images it is quicker to look up all for which a condition holds.
 _FEW = 30_000
@@ -84,11 +84,11 @@ def _count(connection: sqlite3.Connection, way: Lookup) -> int:
 def unknown_names(connection: sqlite3.Connection, where: Filter) -> list[str]:
     """A sentence for each name in a filter that no image has, with names that are nearly it."""
     asked = [field.name for field in fields(where.condition) if field.kind == "metadata"]
-    known = _names(connection)
+    known = names_of_metadata(connection)
     return [_unknown(name, known) for name in dict.fromkeys(asked) if name not in known]
 
 
-def _names(connection: sqlite3.Connection) -> list[str]:
+def names_of_metadata(connection: sqlite3.Connection) -> list[str]:
     """All names of metadata: one look into the key of `attributes` for each."""
     rows = connection.execute(
         "WITH RECURSIVE known (name) AS (SELECT min(name) FROM attributes UNION ALL"

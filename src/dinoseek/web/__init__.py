@@ -1,0 +1,1 @@
+"""The web page: search by image in the browser, served by `dinoseek serve`."""

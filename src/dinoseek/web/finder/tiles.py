@@ -1,0 +1,91 @@
+"""Images of the gallery as tiles of a grid: names, addresses, and what a score means."""
+
+import os
+from urllib.parse import urlsplit
+
+from django.urls import reverse
+
+from dinoseek.errors import printable
+from dinoseek.gallery.base import WEB, Hit, Record
+from dinoseek.ranking import percent
+from dinoseek.web.finder.question import MOST_PARTS, Question
+from dinoseek.web.finder.shown import Sign, Tile
+
+_DIGITS = 16  # of the digest, in the addresses of pictures
+
+
+def tile(id: int, record: Record, hit: Hit | None = None) -> Tile:
+    """A tile that leads to the image, and to what is like it."""
+    return Tile(
+        id=id,
+        name=name_of(record),
+        place=place_of(record),
+        caption=record.caption,
+        width=record.width,
+        height=record.height,
+        thumb=picture_address(id, "thumb", record.digest),
+        item=reverse("item", args=[id]),
+        similar=reverse("results", args=[str(id)]),
+        link=link_of(hit.url if hit else _url(record)),
+        rank=hit.rank if hit else None,
+        score=hit.score if hit else None,
+        percentile=None if hit is None or hit.percentile is None else percent(hit.percentile),
+        copies=hit.copies if hit else 0,
+    )
+
+
+def refining(found: Tile, question: Question, weak_below: float | None) -> Tile:
+    """The tile of a hit, with the addresses of the question refined by it."""
+    key, sign = str(found.id), _picked(str(found.id), question)
+    can_grow = len(question.plus) + len(question.minus) < MOST_PARTS
+    is_first = key == question.key
+    return Tile(
+        **{
+            **vars(found),
+            "plus": question.with_part("plus", key) if can_grow and not is_first else None,
+            "minus": question.with_part("minus", key) if can_grow and not is_first else None,
+            "picked": sign,
+            "is_weak": bool(
+                weak_below is not None and found.score is not None and found.score < weak_below
+            ),
+        }
+    )
+
+
+def _picked(key: str, question: Question) -> Sign | None:
+    if key in question.plus:
+        return "plus"
+    return "minus" if key in question.minus else None
+
+
+def picture_address(id: int, size: str, digest: str) -> str:
+    """Where a picture of an image is served: with its digest, so that it can be kept for ever."""
+    return reverse("media", args=[id, size, digest[:_DIGITS]])
+
+
+def name_of(record: Record) -> str:
+    """The last part of its path, or of its address's."""
+    path = os.fsdecode(record.path)
+    if record.root == WEB:
+        parts = urlsplit(path)
+        path = parts.path.rstrip("/") or parts.netloc
+    return printable(path.rpartition("/")[2] or path)
+
+
+def place_of(record: Record) -> str:
+    """Where it lies, for strangers: from its root on, whose own place is nobody's business."""
+    path = os.fsdecode(record.path)
+    if record.root == WEB:
+        return printable(path)
+    return printable(f"{os.path.basename(record.root.rstrip('/')) or 'files'}/{path}")  # noqa: PTH119
+
+
+def _url(record: Record) -> str | None:
+    return os.fsdecode(record.path) if record.root == WEB else None
+
+
+def link_of(address: str | None) -> str | None:
+    """An address that may be linked to: http or https, nothing that a browser would run."""
+    if address and address.lower().startswith(("http://", "https://")):
+        return address
+    return None

@@ -1,0 +1,1 @@
+"""The pages: each view reads a form, asks the service, and renders."""

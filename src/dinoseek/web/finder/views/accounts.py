@@ -1,0 +1,78 @@
+"""Coming in: with the server's token, or with an account of one's own."""
+
+from django.contrib.auth import login, logout
+from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from dinoseek.web.finder import kept, people
+from dinoseek.web.finder.views.preferences import local_path
+from dinoseek.web.middleware.gate import enter_with
+from dinoseek.web.tries import check_tries, forget_tries
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def enter(request: HttpRequest) -> HttpResponse:
+    """Asks for the server's token, and keeps in a cookie that it was known."""
+    wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
+    error = ""
+    if request.method == "POST":
+        check_tries(request, "token")
+        response = redirect(wanted)
+        if enter_with(request, response, request.POST.get("token", "")):
+            forget_tries(request, "token")
+            return response
+        error = _("That is not the token.")
+    status = 403 if error else 200
+    return render(request, "finder/enter.html", {"error": error, "next": wanted}, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def log_in(request: HttpRequest) -> HttpResponse:
+    """Name and password; what this browser searched before goes to the account."""
+    wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
+    if request.method == "POST":
+        name = request.POST.get("username", "")[:150]
+        check_tries(request, f"login {name}")
+        form = AuthenticationForm(request, data=request.POST)
+        if form.is_valid():
+            forget_tries(request, f"login {name}")
+            return _come_in(request, form.get_user(), wanted)
+    else:
+        form = AuthenticationForm(request)
+    return render(request, "finder/login.html", {"form": form, "next": wanted})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def register(request: HttpRequest) -> HttpResponse:
+    """A new account, by the rules for passwords."""
+    wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
+    form = UserCreationForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST":
+        check_tries(request, "register")
+        if form.is_valid():
+            user = form.save()
+            user.backend = "django.contrib.auth.backends.ModelBackend"
+            return _come_in(request, user, wanted)
+    return render(request, "finder/register.html", {"form": form, "next": wanted})
+
+
+@require_POST
+def log_out(request: HttpRequest) -> HttpResponse:
+    """Ends the session."""
+    logout(request)
+    response = redirect("home")
+    response.status_code = 303
+    return response
+
+
+def _come_in(request: HttpRequest, user: object, wanted: str) -> HttpResponse:
+    browser = people.owner_of(request)
+    login(request, user)  # type: ignore[arg-type]
+    if browser.startswith("b:"):
+        kept.hand_over(browser, people.owner_of(request))
+    response = redirect(wanted)
+    response.status_code = 303
+    return response

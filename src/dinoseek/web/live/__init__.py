@@ -1,0 +1,1 @@
+"""What answers while pages are served: one model, one gallery, bounded queues; free of Django."""

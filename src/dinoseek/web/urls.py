@@ -1,0 +1,73 @@
+"""Which address shows what."""
+
+from django.urls import path, re_path, register_converter
+
+from dinoseek.web.finder.api import api
+from dinoseek.web.finder.converters import IdConverter, KeyConverter
+from dinoseek.web.finder.views import (
+    accounts,
+    browse,
+    duplicates,
+    errors,
+    health,
+    history,
+    indexing,
+    items,
+    media,
+    preferences,
+    search,
+)
+from dinoseek.web.now import config
+
+register_converter(IdConverter, "id")
+register_converter(KeyConverter, "key")
+
+urlpatterns = [
+    path("", search.home, name="home"),
+    path("search", search.send, name="search"),
+    path("q/<key:key>", search.results, name="results"),
+    path("item/<id:id>", items.show, name="item"),
+    path("browse", browse.in_order, name="browse"),
+    path("random", browse.at_random, name="random"),
+    path("history", history.show, name="history"),
+    path("history/forget", history.forget, name="forget"),
+    path("history/clear", history.clear, name="clear"),
+    path("media/query/<key:key>.jpg", media.query_picture, name="query-picture"),
+    re_path(
+        r"^media/(?P<id>[0-9]{1,18})/(?P<size>thumb|large)/(?P<digest>[0-9a-f]{16})\.jpg$",
+        media.picture,
+        name="media",
+    ),
+    path("duplicates", duplicates.show, name="duplicates"),
+    path("duplicates/decide", duplicates.decide, name="decide"),
+    path("duplicates/undo", duplicates.undo, name="undo"),
+    path("preferences/theme", preferences.theme, name="theme"),
+    path("preferences/language", preferences.language, name="language"),
+    path("help", search.help_page, name="help"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("api/v1/", api.urls),
+]
+if config().originals:
+    urlpatterns.append(path("original/<id:id>", media.original, name="original"))
+if config().indexing_below is not None:
+    urlpatterns += [
+        path("indexing", indexing.show, name="indexing"),
+        path("indexing/progress", indexing.progress, name="indexing-progress"),
+        path("indexing/stop", indexing.stop, name="indexing-stop"),
+    ]
+if config().token is not None:
+    urlpatterns.append(path("enter", accounts.enter, name="enter"))
+if config().accounts:
+    urlpatterns += [
+        path("accounts/login", accounts.log_in, name="login"),
+        path("accounts/logout", accounts.log_out, name="logout"),
+    ]
+    if config().registration:
+        urlpatterns.append(path("accounts/register", accounts.register, name="register"))
+
+handler400 = errors.bad_request
+handler403 = errors.forbidden
+handler404 = errors.not_found
+handler500 = errors.broken
