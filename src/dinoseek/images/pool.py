@@ -84,6 +84,7 @@ class DecoderPool:
             cpu_seconds=cpu_seconds,
             seconds=seconds,
         )
+        self.workers = workers
         self._program = program or _PROGRAM
         self._free = threading.Semaphore(workers)
         self._lock = threading.Lock()
