@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -35,10 +36,13 @@ _SUMMARY_SECONDS = 1.0
 class _Opened:
     """The gallery as one thread has it open."""
 
-    def __init__(self, path: Path, embedder: Embedder, *, create: bool) -> None:
+    def __init__(
+        self, path: Path, embedder: Embedder, *, create: bool, index_key: Path | None
+    ) -> None:
         self._path = path
         self._embedder = embedder
         self._create = create
+        self._index_key = index_key
         self.gallery: SqliteGallery | None = None
         self.seen: Identity | None = None
 
@@ -63,6 +67,8 @@ class _Opened:
         """Opens it; False if it was replaced meanwhile, so that its files may be of two."""
         before = _identity(self._path)
         gallery = open_gallery(self._path, self._embedder, create=self._create)
+        if self._index_key is not None:
+            gallery.use_index_key(self._index_key)
         self.gallery, self.seen = gallery, _identity(self._path, gallery)
         if before is None or (self.seen is not None and self.seen[:2] == before):
             return True
@@ -86,14 +92,23 @@ class _Work:
 
 
 class Galleries:
-    """The gallery at `path`, open in up to `threads` threads."""
+    """The gallery at `path`, open in up to `threads` threads; made if need be with `create`.
+
+    `index_key` is the secret that proves who wrote an index, by default that of this user.
+    """
 
     def __init__(
-        self, path: Path, embedder: Embedder, *, threads: int = 4, create: bool = False
+        self,
+        path: Path,
+        embedder: Embedder,
+        *,
+        threads: int = 4,
+        create: bool = False,
+        index_key: Path | None = None,
     ) -> None:
         self.path = path
         self.embedder = embedder
-        self._create = create
+        self._opener = partial(_Opened, path, embedder, create=create, index_key=index_key)
         self._changed = threading.Condition()
         self._waiting: deque[_Work] = deque()
         self._latest: Identity | None = None
@@ -149,7 +164,7 @@ class Galleries:
             thread.join()
 
     def _serve(self) -> None:
-        opened = _Opened(self.path, self.embedder, create=self._create)
+        opened = self._opener()
         while (work := self._next(opened)) is not None:
             try:
                 value = work.context.run(self._do, work.work, opened)

@@ -64,15 +64,16 @@ class Originals:
         self._galleries = galleries
         self._limits = limits
 
-    def get(self, id: int) -> Original:
-        """The file of an image, the first of several that can be read.
+    def read(self, id: int) -> tuple[bytes, str]:
+        """The bytes of an image's file, the first of several that can be read, and its name.
 
         UsageError id.unknown; ImageError image.no_file for one that lies in no file of its own,
         path.outside for one that has become a link out of its folder, image.unrecognised for what
         is no picture any more, and as `read_bytes` raises.
         """
         sight = self._galleries.run(lambda gallery: sight_of(gallery, id))
-        return read_first(sight, self._limits)
+        found = read_first(sight, self._limits)
+        return found.data, found.name
 
 
 def sight_of(gallery: SqliteGallery, id: int) -> Sight:

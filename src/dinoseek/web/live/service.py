@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,14 @@ from dinoseek.embedder import Embedder
 from dinoseek.errors import DinoseekError
 from dinoseek.images.limits import DEFAULT_LIMITS
 from dinoseek.images.pool import DecoderPool
+from dinoseek.ingest.fetch import Fetcher, FetchOptions
+from dinoseek.ingest.web import WebOptions
 from dinoseek.vit.ops import Array
 from dinoseek.web.config import ServeConfig
 from dinoseek.web.live.batches import Batches
 from dinoseek.web.live.busy import Busy
 from dinoseek.web.live.galleries import Galleries
+from dinoseek.web.live.jobs import Jobs
 from dinoseek.web.live.originals import Originals
 from dinoseek.web.live.pictures import Pictures
 from dinoseek.web.live.thumbnails import Thumbnails
@@ -30,6 +33,7 @@ THUMBNAILS = "thumbnails.sqlite"  # in the server's own folder
 _UPLOAD_CPU_SECONDS, _UPLOAD_SECONDS = 5.0, 15.0
 _DECODERS = 2  # processes, for uploads and for thumbnails each
 _READY_SECONDS = 1.0
+_FETCH_SECONDS = 10.0
 _SAME = 1e-4  # how far a vector of unit length may be off: threads add in another order
 
 
@@ -45,6 +49,8 @@ class Service:
     pictures: Pictures
     thumbnails: Thumbnails
     originals: Originals
+    jobs: Jobs
+    fetcher: Fetcher | None
     timings: Timings
     health: "Health"
 
@@ -55,6 +61,7 @@ class Service:
     def close(self) -> None:
         """Ends all threads and processes, and closes all files."""
         ends = (
+            self.jobs.close,
             self.batches.close,
             self.decoders.close,
             self.thumbnail_decoders.close,
@@ -63,6 +70,8 @@ class Service:
         )
         for end in ends:
             end()
+        if self.fetcher is not None:
+            self.fetcher.close()
 
 
 class Health:
@@ -104,34 +113,45 @@ class Health:
 
 
 def open_service(
-    config: ServeConfig, embedder: Embedder, *, weights: Path | None = None
+    config: ServeConfig,
+    embedder: Embedder,
+    *,
+    weights: Path | None = None,
+    index_key: Path | None = None,
+    allow_private: bool = False,
 ) -> Service:
-    """Opens the gallery and starts what serves it; `weights` is the file that the model is from.
+    """Opens the gallery and starts what serves it.
 
-    Raises what `open_gallery` does, and GalleryError for a gallery with vectors of other models.
+    `weights` is the file that the model is from, `index_key` the secret that proves who wrote an
+    index. With `allow_private` addresses inside a network may be fetched. Raises what
+    `open_gallery` does, and GalleryError for a gallery with vectors of other models.
     """
-    timings = Timings()
-    galleries = Galleries(config.gallery, embedder, create=config.indexing_below is not None)
+    may_index = config.indexing_below is not None
+    galleries = Galleries(config.gallery, embedder, create=may_index, index_key=index_key)
     try:
         galleries.run(lambda gallery: gallery.check())
         health = Health(galleries, embedder, weights)
     except BaseException:
         galleries.close()
         raise
+    return _started(config, embedder, galleries, health, allow_private=allow_private)
+
+
+def _started(
+    config: ServeConfig,
+    embedder: Embedder,
+    galleries: Galleries,
+    health: Health,
+    *,
+    allow_private: bool,
+) -> Service:
+    timings = _timings(galleries)
     batches = Batches(
         embedder.vectors, waiting=config.waiting, batch_size=config.batch_size, timings=timings
     )
-    decoders = DecoderPool(
-        embedder.preset,
-        config.limits,
-        workers=_DECODERS,
-        cpu_seconds=_UPLOAD_CPU_SECONDS,
-        seconds=_UPLOAD_SECONDS,
-    )
-    small = DecoderPool(embedder.preset, DEFAULT_LIMITS, workers=_DECODERS)
-    cache = config.state_dir / THUMBNAILS
-    timings.gauge("dinoseek_queue_depth", "Pictures that wait or are embedded.", _depth(batches))
-    timings.gauge("dinoseek_gallery_images", "Images.", lambda: galleries.summary()[0])
+    timings.gauge("dinoseek_queue_depth", "Pictures waiting or embedded.", lambda: batches.depth)
+    decoders, small = _decoders(config, embedder)
+    fetch = FetchOptions(allow_private=allow_private)
     return Service(
         embedder=embedder,
         galleries=galleries,
@@ -139,15 +159,41 @@ def open_service(
         thumbnail_decoders=small,
         batches=batches,
         pictures=Pictures(embedder, batches, decoders, timings=timings),
-        thumbnails=Thumbnails(galleries, small, cache, timings=timings),
+        thumbnails=Thumbnails(galleries, small, config.state_dir / THUMBNAILS),
         originals=Originals(galleries),
+        jobs=Jobs(
+            config.gallery,
+            embedder,
+            below=config.indexing_below or (),
+            web=WebOptions(fetch=fetch),
+        ),
+        fetcher=Fetcher(_quick(fetch, config)) if config.allow_urls else None,
         timings=timings,
         health=health,
     )
 
 
-def _depth(batches: Batches) -> Callable[[], float]:
-    return lambda: batches.depth
+def _timings(galleries: Galleries) -> Timings:
+    timings = Timings()
+    timings.gauge("dinoseek_gallery_images", "Images.", lambda: galleries.summary()[0])
+    return timings
+
+
+def _decoders(config: ServeConfig, embedder: Embedder) -> tuple[DecoderPool, DecoderPool]:
+    """Those of uploads and those of thumbnails: neither can keep the other waiting."""
+    uploads = DecoderPool(
+        embedder.preset,
+        config.limits,
+        workers=_DECODERS,
+        cpu_seconds=_UPLOAD_CPU_SECONDS,
+        seconds=_UPLOAD_SECONDS,
+    )
+    return uploads, DecoderPool(embedder.preset, DEFAULT_LIMITS, workers=_DECODERS)
+
+
+def _quick(fetch: FetchOptions, config: ServeConfig) -> FetchOptions:
+    """How addresses are fetched while somebody waits for the answer."""
+    return replace(fetch, total=_FETCH_SECONDS, retries=0, max_bytes=config.limits.max_bytes)
 
 
 def _of(check: Callable[[], str]) -> str:

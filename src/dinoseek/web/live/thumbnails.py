@@ -18,7 +18,6 @@ from dinoseek.web.live.flights import Flights
 from dinoseek.web.live.galleries import Galleries
 from dinoseek.web.live.originals import Sight, read_first, sight_of
 from dinoseek.web.live.thumbnail_store import ThumbnailStore
-from dinoseek.web.live.timings import Timings
 from dinoseek.web.live.turns import Turns, always
 
 Size: TypeAlias = Literal["thumb", "large"]
@@ -49,13 +48,10 @@ class Thumbnails:
         galleries: Galleries,
         decoders: DecoderPool,
         cache: Path | None,
-        *,
-        timings: Timings | None = None,
     ) -> None:
         self._galleries = galleries
         self._decoders = decoders
         self._store = ThumbnailStore(cache)
-        self._timings = timings or Timings()
         self._turns = Turns(decoders.workers, _WAITING)
         self._flights: Flights[tuple[str, Size], Thumbnail] = Flights()
 
@@ -63,7 +59,7 @@ class Thumbnails:
         """The picture of an image, up to 320 ("thumb") or 1280 pixels ("large") on each side.
 
         Raises UsageError id.unknown, ImageError if its file cannot be read or shown (see
-        `Originals.get`), Busy if too many wait, Gone soon after `is_wanted` says so.
+        `Originals.read`), Busy if too many wait, Gone soon after `is_wanted` says so.
         """
         sight = self._galleries.run(lambda gallery: sight_of(gallery, id))
         found = self._kept(sight, size)
@@ -83,7 +79,7 @@ class Thumbnails:
     def _made(self, sight: Sight, size: Size, is_wanted: Callable[[], bool]) -> Thumbnail:
         if found := self._kept(sight, size):  # another was quicker
             return found
-        with self._turns.taken(is_wanted), self._timings.stage("thumbnail"):
+        with self._turns.taken(is_wanted):
             data, is_same = _source(sight)
             jpeg = self._decoders.thumbnail(data, f"image {sight.id}", _SIDES[size])
         if is_same:
