@@ -31,10 +31,9 @@ setup: $(SETUP) ## make .venv with the locked versions; quick when nothing chang
 demo: $(SETUP) ## index a few pictures, search them, and write a page to look at
 	@$(BIN)/dinoseek demo $(ARGS)
 
-serve: $(SETUP) ## show the demo's page on http://127.0.0.1:8000 (PORT=...)
-	@test -f demo/index.html || $(BIN)/dinoseek demo
-	@echo "http://127.0.0.1:$(PORT)/ shows demo/index.html; Ctrl-C stops it"
-	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory demo $(PORT)
+serve: $(SETUP) ## search the demo gallery in the browser on http://127.0.0.1:8000 (PORT=...)
+	@test -d demo/demo.dino || $(BIN)/dinoseek demo
+	@$(BIN)/dinoseek serve demo/demo.dino --port $(PORT) $(ARGS)
 
 test: $(SETUP) ## all tests (those that need PyTorch or real weights skip, visibly, without them)
 	@$(BIN)/python -m pytest $(ARGS)
@@ -48,9 +47,11 @@ fix: $(SETUP) ## format the code and repair what ruff can
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-lint: $(SETUP) ## format check and ruff
+lint: $(SETUP) ## format check, ruff, and the container's files
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.compose-spec compose.yaml
 
 types: $(SETUP) ## mypy --strict
 	@$(BIN)/mypy
