@@ -8,7 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from dinoseek.cli import dupes_output
+from dinoseek.gallery.choices import discard, keep
 from dinoseek.gallery.factory import open_gallery
+from dinoseek.gallery.holdings import copies
 
 
 def scene(number):
@@ -219,8 +221,200 @@ def test_decisions_are_remembered_shown_and_forgotten(dinoseek, gallery, album):
     assert [image["decided"] for image in images] == [None, "keep-both", "not-duplicate"]
     assert "you said: not-duplicate" in dinoseek("dupes", gallery, "--all").out
 
-    assert "forgot 2 decisions" in dinoseek("dupes", gallery, "--forget-decisions").err
+    assert (
+        "forgot 2 decisions about pairs, 0 about files"
+        in dinoseek("dupes", gallery, "--forget-decisions").err
+    )
     assert told(dinoseek("dupes", gallery, "--json")) == [TRIO]
+
+
+# what was discarded on the web page
+
+
+@pytest.fixture
+def say(gallery):
+    """Says of files, by their names in the album, what the web page would."""
+
+    def choose(**said):
+        """`said` maps a file to the one that is kept instead, or to itself, if it is kept."""
+        with open_gallery(gallery) as opened:
+            there = {copy.path.decode(): copy for copy in copies(opened)}
+            for name, instead in said.items():
+                file = there[NAMES[name]]
+                if name == instead:
+                    keep(opened, file)
+                else:
+                    discard(opened, file, there[NAMES[instead]].digest)
+
+    return choose
+
+
+NAMES = {
+    "a": "a.png",
+    "copy": "sub/copy.png",
+    "small": "sub/small.jpg",
+    "mirrored": "sub/mirrored.png",
+    "other": "other.png",
+}
+
+
+def test_nothing_is_discarded_at_first(dinoseek, gallery):
+    result = dinoseek("dupes", gallery, "--discarded", "--exit-code")
+    assert (result.code, result.out) == (0, "nothing is discarded\n")
+    assert result.err == "0 groups\n"
+
+
+def test_exactly_the_discarded_files_are_listed_beside_what_is_kept(dinoseek, gallery, say, album):
+    say(copy="a", mirrored="a")
+    result = dinoseek("dupes", gallery, "--discarded", "--json", "--exit-code")
+
+    assert result.code == 10
+    assert told(result) == [("similar", ["a.png", "copy.png", "mirrored.png"])]
+    assert result.json["spare_files"] == 2
+    kept, copy, mirrored = result.json["groups"][0]["images"]
+    assert (kept["keep"], kept["decided"]) == (True, None)
+    assert (copy["decided"], copy["evidence"]["level"]) == ("discard", "exact")
+    assert (mirrored["decided"], mirrored["evidence"]["level"]) == ("discard", "similar")
+    assert mirrored["evidence"]["distance"] > 20
+
+    lines = dinoseek("dupes", gallery, "--discarded").out.splitlines()
+    assert lines[1].split()[:2] == ["keep", str(album / "a.png")]
+    assert lines[2].endswith("same bytes; you said: discard")
+
+
+def test_evidence_is_the_same_as_where_duplicates_are_searched_for(dinoseek, gallery, say):
+    (group,) = dinoseek("dupes", gallery, "--json").json["groups"]
+    expected = [image["evidence"] for image in group["images"]]
+    say(copy="a", small="a")
+    (group,) = dinoseek("dupes", gallery, "--discarded", "--json").json["groups"]
+    assert group["level"] == "near"
+    assert [image["evidence"] for image in group["images"]] == expected
+
+
+def test_only_what_is_discarded_is_moved(dinoseek, gallery, say, album, tmp_path):
+    say(small="a")
+    planned = dinoseek("dupes", gallery, "--discarded", "--move-to", tmp_path / "spare", "-n")
+    assert f"would be moved to {tmp_path}/spare/sub/small.jpg" in planned.out
+    assert (album / "sub/small.jpg").exists()
+
+    done = dinoseek("dupes", gallery, "--discarded", "--move-to", tmp_path / "spare")
+
+    assert done.code == 0
+    assert "moved 1" in done.err
+    assert (tmp_path / "spare/sub/small.jpg").exists()
+    assert (album / "sub/copy.png").exists(), "though it is a duplicate"
+    assert dinoseek("dupes", gallery, "--discarded").out == "nothing is discarded\n"
+    assert told(dinoseek("dupes", gallery, "--json")) == [("exact", ["a.png", "copy.png"])]
+
+
+def test_what_was_discarded_is_deleted_with_yes_at_any_level(dinoseek, gallery, say, album):
+    say(mirrored="a")
+    assert "would be deleted" in dinoseek("dupes", gallery, "--discarded", "--delete").out
+    assert (album / "sub/mirrored.png").exists()
+    assert "deleted 1" in dinoseek("dupes", gallery, "--discarded", "--delete", "--yes").err
+    assert not (album / "sub/mirrored.png").exists()
+
+
+def test_hardlink_takes_the_equal_ones_of_what_was_discarded(dinoseek, gallery, say, album):
+    say(copy="a", small="a")
+    result = dinoseek("dupes", gallery, "--discarded", "--hardlink", "--json")
+
+    assert told(result) == [("exact", ["a.png", "copy.png"])]
+    assert (album / "a.png").samefile(album / "sub/copy.png")
+    left = dinoseek("dupes", gallery, "--discarded", "--json")
+    assert told(left) == [("near", ["a.png", "small.jpg"])]
+
+
+@pytest.mark.parametrize("way", [("--move-to", "spare"), ("--delete", "--yes")])
+def test_a_discarded_file_stays_if_no_other_is_kept(dinoseek, gallery, say, album, way):
+    say(copy="a", a="copy", small="other", mirrored="small")
+    (album / "other.png").unlink()
+    before = sorted(album.rglob("*"))
+
+    listed = dinoseek("dupes", gallery, "--discarded", "--json")
+    assert listed.json["groups"] == []
+    why = {os.path.basename(each["path"]): each["why"] for each in listed.json["stuck"]}  # noqa: PTH119
+    assert why == {
+        "a.png": "the image to keep is discarded too, so it stays",
+        "copy.png": "the image to keep is discarded too, so it stays",
+        "small.jpg": "the image to keep is not there as it was indexed, so it stays",
+        "mirrored.png": "the image to keep is discarded too, so it stays",
+    }
+
+    result = dinoseek("dupes", gallery, "--discarded", *way)
+
+    assert result.code == 3
+    assert f"skipped {album}/a.png: the image to keep is discarded too, so it stays" in result.err
+    assert "discarded: 4 images, nothing can go" in result.out
+    assert sorted(album.rglob("*")) == before
+
+
+def test_a_discarded_file_is_checked_right_before_and_so_is_what_is_kept(
+    dinoseek, gallery, say, album, monkeypatch
+):
+    say(copy="a", small="other")
+    from dinoseek.duplicates import disk
+
+    real = disk.verified
+    seen = []
+
+    def watch(file, digest):
+        seen.append(file.name)
+        return real(file, digest)
+
+    monkeypatch.setattr(disk, "verified", watch)
+    status = (album / "other.png").stat()
+    data = (album / "other.png").read_bytes()
+    (album / "other.png").write_bytes(data[:-1] + b"x")  # same size, same time
+    os.utime(album / "other.png", ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    result = dinoseek("dupes", gallery, "--discarded", "--delete", "--yes", "--json")
+
+    assert result.code == 3
+    became = {os.path.basename(each["path"]): each["code"] for each in result.json["actions"]}  # noqa: PTH119
+    assert became == {"copy.png": None, "small.jpg": "path.changed"}
+    assert {"copy.png", "a.png", "small.jpg", "other.png"} == set(seen)
+    assert (album / "sub/small.jpg").exists()
+
+
+def test_a_discarded_file_that_changed_is_no_longer_discarded(dinoseek, gallery, say, album):
+    say(small="a")
+    scene(7).save(album / "sub/small.jpg")
+    result = dinoseek("dupes", gallery, "--discarded")
+    assert result.out == "nothing is discarded\n"
+    assert "left out: 1 file is changed since they were indexed" in result.err
+    assert dinoseek("index", album, "--gallery", gallery).code == 0
+    assert "left out" not in dinoseek("dupes", gallery, "--discarded").err
+
+
+def test_discarded_files_survive_indexing_again(dinoseek, gallery, say, album):
+    say(small="a")
+    assert dinoseek("index", album, "--gallery", gallery, "--verify-files").code == 0
+    assert told(dinoseek("dupes", gallery, "--discarded", "--json")) == [
+        ("near", ["a.png", "small.jpg"])
+    ]
+
+
+def test_what_was_said_of_files_counts_where_duplicates_are_searched_for(
+    dinoseek, gallery, say, album
+):
+    say(copy="copy")
+    assert told(dinoseek("dupes", gallery, "--json")) == [("near", ["a.png", "small.jpg"])]
+    every = dinoseek("dupes", gallery, "--all", "--json")
+    assert told(every) == [TRIO]
+    assert [image["decided"] for image in every.json["groups"][0]["images"]] == [None, "keep", None]
+
+    say(a="copy")
+    result = dinoseek("dupes", gallery, "--json")
+    assert told(result) == [("near", ["copy.png", "a.png", "small.jpg"])]
+    _, spare, small = result.json["groups"][0]["images"]
+    assert (spare["decided"], spare["why"]) == ("discard", "you discarded the other")
+    assert small["decided"] is None
+
+    forgot = dinoseek("dupes", gallery, "--forget-decisions")
+    assert "forgot 0 decisions about pairs, 2 about files" in forgot.err
+    assert told(dinoseek("dupes", gallery, "--json")) == [TRIO]
+    assert dinoseek("dupes", gallery, "--discarded").out == "nothing is discarded\n"
 
 
 def test_folders_say_what_is_kept(dinoseek, gallery, album):
@@ -264,6 +458,8 @@ def test_of_several_models_one_is_chosen_without_its_weights(dinoseek, gallery, 
         ("GALLERY", "--all", "--delete", "--yes"),
         ("GALLERY", "--level", "similar", "--min-score", "-1", "--delete", "--yes"),
         ("GALLERY", "--prefer", "typo"),
+        ("GALLERY", "--discarded", "--all"),
+        ("GALLERY", "--discarded", "--level", "similar", "--min-score", "0.9"),
         ("GALLERY", "--keep-both", "id:1", "id:99"),
         ("GALLERY", "--not-duplicate", "id:1", "nothing.jpg"),
         ("GALLERY", "--move-to", "album/spare"),

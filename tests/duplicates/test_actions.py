@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from dinoseek.duplicates.actions import Action, freed_bytes, perform, plan
+from dinoseek.duplicates.discarded import discarded_files
 from dinoseek.duplicates.find import find_duplicates
+from dinoseek.duplicates.keeper import Preference
 from dinoseek.errors import MachineError, UsageError
+from dinoseek.gallery.choices import choices, discard, keep
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.holdings import copies
 
@@ -160,6 +163,28 @@ def test_a_file_that_became_the_one_to_keep_by_another_name_stays(trio, album):
         assert outcome.status == "skipped"
     assert (album / "sub/a.png").exists()
     assert (album / "a.png").exists()
+
+
+def test_what_was_taken_back_or_lost_its_keeper_since_it_was_listed_is_skipped(trio, album):
+    by_name = {copy.path: copy for copy in copies(trio)}
+    kept, equal, small = (by_name[name] for name in (b"a.png", b"sub/a.png", b"sub/small.jpg"))
+    discard(trio, equal, kept.digest)
+    discard(trio, small, kept.digest)
+    groups = discarded_files(
+        trio, list(by_name.values()), Preference.of(choices=choices(trio))
+    ).groups
+
+    keep(trio, small)
+    outcomes = {o.copy.path: o.code for o in perform(trio, groups, DELETE, chosen=True)}
+    assert outcomes == {b"sub/a.png": None, b"sub/small.jpg": "dupes.kept"}
+
+    discard(trio, small, kept.digest)
+    discard(trio, kept, small.digest)
+    (outcome,) = [
+        o for o in perform(trio, groups, DELETE, chosen=True) if o.copy.path == b"sub/small.jpg"
+    ]
+    assert (outcome.status, outcome.code) == ("skipped", "dupes.keeper")
+    assert files(album) == ["a.png", "other.png", "sub/small.jpg"]
 
 
 def test_stopping_early_leaves_the_rest_and_the_gallery_right(trio, album):

@@ -83,9 +83,9 @@ def test_a_file_of_its_own_is_kept_rather_than_a_larger_image_elsewhere(kind, ro
 def test_folders_are_whole_names(tmp_path):
     preference = Preference.of(prefer=["/photos/b"])
 
-    assert preference.rank(PLAIN)[4] == 0
-    assert preference.rank(better(path=b"bb/x.jpg"))[4] == 1
-    assert Preference.of(prefer=["/"]).rank(PLAIN)[4] == 0
+    assert preference.rank(PLAIN)[5] == 0
+    assert preference.rank(better(path=b"bb/x.jpg"))[5] == 1
+    assert Preference.of(prefer=["/"]).rank(PLAIN)[5] == 0
 
 
 def test_a_folder_that_no_file_is_in_is_a_slip():

@@ -168,9 +168,12 @@ def test_all_are_forgotten_and_counted(gallery, files):
 
 
 def test_while_another_process_writes_nothing_is_chosen(folder, gallery, files, embedder):
-    with open_gallery(folder, embedder) as other, other.writing():
-        with pytest.raises(MachineError) as caught:
-            discard(gallery, files["a.jpg"], OTHER)
+    with (
+        open_gallery(folder, embedder) as other,
+        other.writing(),
+        pytest.raises(MachineError) as caught,
+    ):
+        discard(gallery, files["a.jpg"], OTHER)
     assert caught.value.code == "gallery.locked"
     assert choices(gallery) == {}
 

@@ -2,27 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dinoseek.cli.interrupts import stop_requests
+from dinoseek.cli.dupes_found import Found, Wanted, found_in
 from dinoseek.cli.options import setting
-from dinoseek.cli.progress import with_progress
 from dinoseek.errors import UsageError
 
 if TYPE_CHECKING:
-    from dinoseek.duplicates.actions import Action, Outcome
-    from dinoseek.duplicates.census import Census
-    from dinoseek.duplicates.groups import Group
     from dinoseek.embedder import Embedder, Fingerprint
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 PARTIAL = 3
 FOUND = 10
-_MANY = 5_000  # images that take a moment to compare
 
 
 @click.command("dupes")
@@ -65,8 +60,15 @@ _MANY = 5_000  # images that take a moment to compare
 @click.option(
     "--keep-both", nargs=2, multiple=True, metavar="A B", help="Remember to keep both of two."
 )
-@click.option("--forget-decisions", is_flag=True, help="Forget what was said by these two.")
-@click.option("--all", "decided", is_flag=True, help="Also show what they said.")
+@click.option(
+    "--discarded",
+    is_flag=True,
+    help="Of the files that were discarded on the web page, and of no others.",
+)
+@click.option(
+    "--forget-decisions", is_flag=True, help="Forget what was said by these, and on the web page."
+)
+@click.option("--all", "decided", is_flag=True, help="Also show what is to be kept.")
 @click.option("--exit-code", is_flag=True, help="End with 10 if there are duplicates.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with the pictures.")
@@ -89,6 +91,7 @@ def command(
       dinoseek dupes photos.dino --level similar --html dupes.html
       dinoseek dupes photos.dino --move-to spare/ --prefer photos/best -n
       dinoseek dupes photos.dino --not-duplicate photos/a.jpg photos/b.jpg
+      dinoseek dupes photos.dino --discarded --move-to spare/
 
     Finds images that are the same, says which file of each group to keep and why, and moves, links
     or deletes the others if it is told to. Without that nothing is changed. A file that changed
@@ -102,113 +105,11 @@ def command(
         return _decide(path, said, forget=forget_decisions)
     wanted = Wanted(**options)
     with _opened(path, space) as opened:
-        found = _found(opened, wanted)
+        found = found_in(opened, wanted)
         _show(opened, found, wanted, as_json=as_json, html=html)
     if any(outcome.status == "skipped" for outcome in found.outcomes):
         return PARTIAL
     return FOUND if exit_code and found.groups else 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is asked for, and what is to be done."""
-
-    level: Any
-    min_score: float | None
-    prefer: Sequence[str]
-    reference: Sequence[str]
-    decided: bool
-    move_to: Path | None
-    hardlink: bool
-    delete: bool
-    yes: bool
-    dry_run: bool
-
-    def __post_init__(self) -> None:
-        asked = [name for name in ("move_to", "hardlink", "delete") if getattr(self, name)]
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
-        if len(asked) > 1:
-            raise UsageError("usage.actions", names, "only one of them, please")
-        if asked and self.decided:
-            reason = "what you decided to keep is only shown"
-            raise UsageError("usage.actions", f"--all and {names}", reason)
-        if self.level is None:
-            object.__setattr__(self, "level", "exact" if self.hardlink else "near")
-
-    @property
-    def action(self) -> "Action | None":
-        """What to do with the files that can go."""
-        from dinoseek.duplicates.actions import Action
-
-        if self.move_to is not None:
-            return Action(kind="move", folder=self.move_to)
-        if self.hardlink or self.delete:
-            return Action(kind="hardlink" if self.hardlink else "delete")
-        return None
-
-    @property
-    def is_serious(self) -> bool:
-        """Whether to do it, and not only to show it."""
-        return not self.dry_run and (self.yes or not self.delete)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """The groups, and what became of their files, or would."""
-
-    census: "Census"
-    groups: "Sequence[Group]"
-    spare_bytes: int  # before anything was done
-    outcomes: "Sequence[Outcome]"
-
-
-def _found(gallery: "SqliteGallery", wanted: Wanted) -> Found:
-    from dinoseek.duplicates.actions import freed_bytes
-    from dinoseek.duplicates.census import take_census
-    from dinoseek.duplicates.find import groups_in
-    from dinoseek.duplicates.keeper import Preference
-    from dinoseek.gallery.holdings import copies
-
-    preference = Preference.of(wanted.prefer, wanted.reference)
-    every = copies(gallery)
-    preference.check(every)
-    census = take_census(every, preference)
-    if wanted.level != "exact" and len(census.images) >= _MANY:
-        click.echo(f"comparing {len(census.images):,} images ...", err=True)
-    groups = groups_in(
-        gallery,
-        census,
-        preference,
-        wanted.level,
-        min_score=wanted.min_score,
-        decided=wanted.decided,
-    )
-    spare = freed_bytes(groups)
-    outcomes = _outcomes(gallery, groups, wanted)
-    return Found(census=census, groups=groups, spare_bytes=spare, outcomes=outcomes)
-
-
-def _outcomes(
-    gallery: "SqliteGallery", groups: "Sequence[Group]", wanted: Wanted
-) -> "list[Outcome]":
-    """Does what is to be done; Ctrl-C ends it after the file that is being worked on."""
-    from dinoseek.duplicates.actions import perform, plan
-
-    action = wanted.action
-    if action is None:
-        return []
-    if not wanted.is_serious:
-        return list(plan(gallery, groups, action))
-    outcomes = perform(gallery, groups, action)
-    done = []
-    with stop_requests() as stop:
-        total = sum(len(group.spare) for group in groups)
-        for outcome in with_progress(outcomes, lambda: total, "clearing away"):
-            done.append(outcome)
-            if stop:
-                outcomes.close()  # type: ignore[attr-defined]
-                stop.obey()
-    return done
 
 
 def _show(
@@ -219,11 +120,11 @@ def _show(
     if as_json:
         write_json(gallery.path, wanted.level, found)
     else:
-        write_groups(found.groups, found.outcomes)
+        write_groups(found, wanted)
     if html:
         from dinoseek.report.duplicates import write_duplicates
 
-        facts = {"searched": gallery.path, "images": f"{len(found.census.images):,}"}
+        facts = {"searched": gallery.path, "images": f"{found.images:,}"}
         write_duplicates(html, found.groups, facts=facts, thumbnail_of=gallery.thumbnail)
         click.echo(f"wrote {html}", err=True)
     tell(found, wanted)
@@ -271,12 +172,14 @@ def _decide(path: Path, said: dict[str, Sequence[tuple[str, str]]], *, forget: b
     """Remembers, or forgets, what a person says of pairs."""
     from dinoseek.duplicates.named import digest_of
     from dinoseek.gallery import decisions
+    from dinoseek.gallery.choices import forget_choices
     from dinoseek.gallery.factory import open_gallery
 
     with open_gallery(path, create=False) as opened:
         if forget:
-            count = decisions.forget_decisions(opened)
-            click.echo(f"forgot {count:,} {'decision' if count == 1 else 'decisions'}", err=True)
+            count, files = decisions.forget_decisions(opened), forget_choices(opened)
+            told = f"{count:,} {'decision' if count == 1 else 'decisions'}"
+            click.echo(f"forgot {told} about pairs, {files:,} about files", err=True)
         for verdict, pairs in said.items():
             for first, second in pairs:
                 digests = digest_of(opened, first), digest_of(opened, second)

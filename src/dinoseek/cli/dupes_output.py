@@ -12,7 +12,7 @@ import click
 from dinoseek.errors import printable
 
 if TYPE_CHECKING:
-    from dinoseek.cli.dupes import Found, Wanted
+    from dinoseek.cli.dupes_found import Found, Wanted
     from dinoseek.duplicates.actions import Outcome
     from dinoseek.duplicates.groups import Group, Member
 
@@ -33,24 +33,30 @@ def write_json(gallery: Path, level: str, found: "Found") -> None:
         "gallery": printable(gallery),
         "level": level,
         "groups": [group.as_dict() for group in found.groups],
-        "spare_files": _spare_files(found),
+        "spare_files": found.spare_files,
         "spare_bytes": found.spare_bytes,
-        "left_out": dict(found.census.left_out),
+        "left_out": dict(found.left_out),
+        "stuck": [member.as_dict() for member in found.stuck],
         "actions": [outcome.as_dict() for outcome in found.outcomes],
     }
     print(json.dumps(whole, indent=2, ensure_ascii=False))
 
 
-def write_groups(groups: "Sequence[Group]", outcomes: "Sequence[Outcome]") -> None:
+def write_groups(found: "Found", wanted: "Wanted") -> None:
     """Writes a table for each group, with what became of its files."""
-    if not groups:
-        print("no duplicates")
-    became = {(outcome.copy.root, outcome.copy.path): outcome for outcome in outcomes}
+    became = {(outcome.copy.root, outcome.copy.path): outcome for outcome in found.outcomes}
+    tables = [(_heading(group), group.members) for group in found.groups]
+    if found.stuck:
+        count = len(found.stuck)
+        images = f"{count:,} {'image' if count == 1 else 'images'}"
+        tables.append((f"discarded: {images}, nothing can go", tuple(found.stuck)))
+    if not tables:
+        print("nothing is discarded" if wanted.discarded else "no duplicates")
     write = _write_rich if sys.stdout.isatty() else _write_plain
-    for number, group in enumerate(groups):
+    for number, (heading, members) in enumerate(tables):
         if number:
             print()
-        write(_heading(group), [_row(member, became) for member in group.members])
+        write(heading, [_row(member, became) for member in members])
 
 
 def _heading(group: "Group") -> str:
@@ -129,7 +135,7 @@ def _write_rich(heading: str, rows: Sequence[Row]) -> None:
 
 def tell(found: "Found", wanted: "Wanted") -> None:
     """The account, on stderr."""
-    for absence, count in found.census.left_out.items():
+    for absence, count in found.left_out.items():
         files = "file is" if count == 1 else "files are"
         note = _LEFT_OUT[absence]
         click.echo(f"left out: {count:,} {files} {note}", err=True)
@@ -145,7 +151,7 @@ def _account(found: "Found", wanted: "Wanted") -> str:
     levels = Counter(group.level for group in found.groups)
     parts = ", ".join(f"{count:,} {level}" for level, count in levels.items())
     groups = f"{len(found.groups):,} {'group' if len(found.groups) == 1 else 'groups'}"
-    count = _spare_files(found)
+    count = found.spare_files
     spare = f"{count:,} {'file' if count == 1 else 'files'} can go, {amount(found.spare_bytes)}"
     line = f"{groups} ({parts}): {spare}" if parts else groups
     return f"{line}; {_ending(found, wanted)}" if count else line
@@ -162,7 +168,3 @@ def _ending(found: "Found", wanted: "Wanted") -> str:
     done = [outcome for outcome in found.outcomes if outcome.status == "done"]
     size = amount(sum(outcome.copy.bytes for outcome in done))
     return f"{_DONE[wanted.action.kind]} {len(done):,}, {size}"
-
-
-def _spare_files(found: "Found") -> int:
-    return sum(len(group.spare) for group in found.groups)

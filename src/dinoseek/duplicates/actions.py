@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeAlias
@@ -11,6 +11,7 @@ from dinoseek.duplicates import disk
 from dinoseek.duplicates.groups import Group
 from dinoseek.duplicates.keeper import elsewhere
 from dinoseek.errors import DinoseekError, ImageError, UsageError, printable
+from dinoseek.gallery.choices import FileKey, discards, key_of, put_choices
 from dinoseek.gallery.holdings import Copy, folders, touched
 from dinoseek.gallery.roots import slashed
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
@@ -58,31 +59,39 @@ class Outcome:
         }
 
 
-def plan(gallery: SqliteGallery, groups: Sequence[Group], action: Action) -> Iterator[Outcome]:
+def plan(
+    gallery: SqliteGallery, groups: Sequence[Group], action: Action, *, chosen: bool = False
+) -> Iterator[Outcome]:
     """What `perform` would do; nothing is touched."""
-    _check(gallery, groups, action)
+    _check(gallery, groups, action, chosen=chosen)
     taken: set[Path] = set()
     for group in groups:
         for member in group.spare:
             yield _planned(member.copy, group.keeper.copy, action, taken)
 
 
-def perform(gallery: SqliteGallery, groups: Sequence[Group], action: Action) -> Iterator[Outcome]:
+def perform(
+    gallery: SqliteGallery, groups: Sequence[Group], action: Action, *, chosen: bool = False
+) -> Iterator[Outcome]:
     """Moves, links or deletes what need not be kept of groups; yields what became of each file.
 
     Right before a file is touched, it and the file to keep are read once more: if either is not
     what the gallery knows, it is skipped. The gallery forgets what is no longer there. If the
-    consumer stops early, nothing further is touched.
+    consumer stops early, nothing further is touched. `chosen` says that the groups are of files
+    that a person discarded: one that is not discarded any more is skipped, and so is one whose
+    keeper is.
 
     Raises UsageError if the action makes no sense for the groups, MachineError if the gallery
     cannot be written to.
     """
-    _check(gallery, groups, action)
+    _check(gallery, groups, action, chosen=chosen)
     with gallery.writing() as writer:
+        said = discards(gallery) if chosen else None  # nobody can change them from here on
         try:
             for group in groups:
                 for member in group.spare:
-                    yield _performed(gallery, writer, member.copy, group.keeper.copy, action)
+                    pair = (member.copy, group.keeper.copy)
+                    yield _performed(gallery, writer, *pair, action, said)
         finally:
             writer.prune()
 
@@ -105,12 +114,14 @@ def freed_bytes(groups: Iterable[Group]) -> int:
     return sum(size for key, (size, links) in sizes.items() if names[key] >= links)
 
 
-def _check(gallery: SqliteGallery, groups: Sequence[Group], action: Action) -> None:
+def _check(
+    gallery: SqliteGallery, groups: Sequence[Group], action: Action, *, chosen: bool
+) -> None:
     levels = {group.level for group in groups}
     if action.kind == "hardlink" and levels - {"exact"}:
         fix = "use it with --level exact"
         raise UsageError("dupes.hardlink", "--hardlink", "is for files of the same bytes", fix=fix)
-    if action.kind == "delete" and "similar" in levels:
+    if action.kind == "delete" and "similar" in levels and not chosen:
         reason = "is not for similar images, which are different pictures"
         raise UsageError("dupes.delete", "--delete", reason, fix="use --move-to")
     if action.folder is not None:
@@ -143,13 +154,27 @@ def _planned(copy: Copy, keeper: Copy, action: Action, taken: set[Path]) -> Outc
 
 
 def _performed(
-    gallery: SqliteGallery, writer: Writer, copy: Copy, keeper: Copy, action: Action
+    gallery: SqliteGallery,
+    writer: Writer,
+    copy: Copy,
+    keeper: Copy,
+    action: Action,
+    said: Collection[FileKey] | None,
 ) -> Outcome:
     try:
+        if said is not None:
+            _check_choices(copy, keeper, said)
         target = _act(gallery, writer, copy, keeper, action)
     except DinoseekError as exc:
         return _skipped(copy, action, exc)
     return Outcome(copy=copy, action=action.kind, status="done", target=_shown(target))
+
+
+def _check_choices(copy: Copy, keeper: Copy, discarded: Collection[FileKey]) -> None:
+    if key_of(copy) not in discarded:
+        raise ImageError("dupes.kept", copy.shown, "it is not discarded any more")
+    if key_of(keeper) in discarded:
+        raise ImageError("dupes.keeper", keeper.shown, "the one to keep is discarded too")
 
 
 def _act(
@@ -166,6 +191,7 @@ def _act(
     if action.kind == "hardlink":
         linked = disk.link(file, status, kept)
         touched(gallery, copy, linked.st_size, linked.st_mtime_ns)
+        put_choices(gallery, {key_of(copy): None})  # its bytes went, and its name stays
         return kept
     target = None
     if action.folder is not None:

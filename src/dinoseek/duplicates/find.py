@@ -21,6 +21,7 @@ from dinoseek.duplicates.levels import (
 from dinoseek.duplicates.looks import Looks
 from dinoseek.duplicates.stars import Alike, stars
 from dinoseek.errors import UsageError
+from dinoseek.gallery.choices import choices
 from dinoseek.gallery.decisions import Decisions, decisions
 from dinoseek.gallery.exact import Ids
 from dinoseek.gallery.holdings import Copy, copies
@@ -44,13 +45,13 @@ def find_duplicates(
     `exact` is the same bytes, `near` the same picture in other bytes, `similar` a cosine of at
     least `min_score`, which is chosen for the gallery if it is None. `prefer` and `reference` are
     folders: the files of the first are rather kept, those of the second always. With `decided` also
-    what a person said is no duplicate. Files that changed or vanished since they were indexed do
-    not count.
+    what a person said is no duplicate, or chose to keep. Files that changed or vanished since they
+    were indexed do not count.
 
     Raises UsageError for a level, score or folder that makes no sense, and where the gallery has
     several spaces and was opened without an embedder.
     """
-    preference = Preference.of(prefer, reference)
+    preference = Preference.of(prefer, reference, choices(gallery))
     every = copies(gallery)
     preference.check(every)
     census = take_census(every, preference)

@@ -3,26 +3,29 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from dinoseek.duplicates.keeper import Preference, elsewhere
 from dinoseek.duplicates.levels import LEVELS, Evidence, Level
 from dinoseek.gallery.decisions import Decisions, Verdict, pair
 from dinoseek.gallery.holdings import Copy
 
+Said: TypeAlias = Verdict | Literal["keep", "discard"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One file of a group: whether to keep it, why, and how it is alike with the one to keep.
 
-    `evidence` is None for that one itself. `decided` is what a person said about the two.
+    `evidence` is None for that one itself, and where nothing is known. `decided` is what a person
+    said about the file, or about the two images.
     """
 
     copy: Copy
     keep: bool
     why: str
     evidence: Evidence | None = None
-    decided: Verdict | None = None
+    decided: Said | None = None
 
     @property
     def can_go(self) -> bool:
@@ -89,15 +92,17 @@ def group_of(
     """
     keeper = images[0][0]
     others = [copy for image in images for copy in image if copy != keeper]
-    if not decided and pair(keeper.digest, keeper.digest) in said:
-        others = [copy for copy in others if copy.id != keeper.id]
+    if not decided:
+        others = [copy for copy in others if preference.choice_of(copy) != "keep"]
+        if pair(keeper.digest, keeper.digest) in said:
+            others = [copy for copy in others if copy.id != keeper.id]
     own = _inode(keeper)
     others = [copy for copy in others if own is None or _inode(copy) != own]
     if not others:
         return None
     others.sort(key=lambda copy: (LEVELS.index(evidence[copy.id].level), preference.rank(copy)))
     members = [
-        _member(
+        member_of(
             copy, keeper, evidence[copy.id], preference, said.get(pair(keeper.digest, copy.digest))
         )
         for copy in others
@@ -107,9 +112,14 @@ def group_of(
     return Group(level=evidence[others[-1].id].level, members=(kept, *members))
 
 
-def _member(
-    copy: Copy, keeper: Copy, evidence: Evidence, preference: Preference, said: Verdict | None
+def member_of(
+    copy: Copy,
+    keeper: Copy,
+    evidence: Evidence | None,
+    preference: Preference,
+    said: Verdict | None = None,
 ) -> Member:
+    """A file that is alike with the one to keep."""
     reference = preference.reference_of(copy)
     away = elsewhere(copy)
     why = preference.reason(keeper, copy)
@@ -117,7 +127,8 @@ def _member(
         why = f"{away}, so it is left alone"
     elif reference:
         why = f"in the reference folder {reference}, so it stays"
-    return Member(copy=copy, keep=bool(reference), why=why, evidence=evidence, decided=said)
+    decided = preference.choice_of(copy) or said
+    return Member(copy=copy, keep=bool(reference), why=why, evidence=evidence, decided=decided)
 
 
 def _inode(copy: Copy) -> tuple[int, int] | None:

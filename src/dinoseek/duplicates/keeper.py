@@ -1,17 +1,19 @@
 """Which of several alike files to keep, and why.
 
-A file of its own before one in an archive or on the web; then the highest resolution, the largest
-file, a reference folder, the preferred folders in their order, the oldest file, the path.
+Any other before one that a person discarded; a file of its own before one in an archive or on the
+web; then the highest resolution, the largest file, a reference folder, the preferred folders in
+their order, the oldest file, the path.
 """
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dinoseek.errors import UsageError, printable
+from dinoseek.gallery.choices import Choices, key_of
 from dinoseek.gallery.holdings import Copy
 from dinoseek.gallery.roots import slashed
 
@@ -40,16 +42,27 @@ class Folder:
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
-    """The folders whose files are rather kept, the first most; and those that are never touched."""
+    """The folders whose files are rather kept, the first most; and those that are never touched.
+
+    `choices` is what a person said of files: before all else, one that can go is not kept.
+    """
 
     prefer: tuple[Folder, ...] = ()
     reference: tuple[Folder, ...] = ()
+    choices: Choices = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, prefer: Iterable[str | Path] = (), reference: Iterable[str | Path] = ()
+        cls,
+        prefer: Iterable[str | Path] = (),
+        reference: Iterable[str | Path] = (),
+        choices: Choices | None = None,
     ) -> "Preference":
-        return cls(prefer=tuple(map(Folder.at, prefer)), reference=tuple(map(Folder.at, reference)))
+        return cls(
+            prefer=tuple(map(Folder.at, prefer)),
+            reference=tuple(map(Folder.at, reference)),
+            choices=choices or {},
+        )
 
     def check(self, copies: Sequence[Copy]) -> None:
         """Raises UsageError for a folder that no file of the gallery is in."""
@@ -62,9 +75,17 @@ class Preference:
         """The reference folder that a file is in."""
         return next((folder.name for folder in self.reference if folder.has(copy)), None)
 
+    def choice_of(self, copy: Copy) -> Literal["keep", "discard"] | None:
+        """What a person said of a file."""
+        said = self.choices.get(key_of(copy))
+        if said is None:
+            return None
+        return "discard" if said.is_discard else "keep"
+
     def rank(self, copy: Copy) -> tuple[Any, ...]:
         """Sorts files by how much they are worth keeping, the best first."""
         return (
+            self.choice_of(copy) == "discard",
             _HOMES[copy.kind],
             -copy.width * copy.height,
             -copy.bytes,
@@ -84,9 +105,9 @@ class Preference:
         ranks = zip(self.rank(kept), self.rank(other), strict=True)
         criterion = next((i for i, (one, two) in enumerate(ranks) if one != two), len(_REASONS))
         match criterion:
-            case 3:
-                return f"in the reference folder {self.reference_of(kept)}"
             case 4:
+                return f"in the reference folder {self.reference_of(kept)}"
+            case 5:
                 return f"in the preferred folder {self.prefer[self._place(kept)].name}"
             case _:
                 return _REASONS.get(criterion, _by_path)(kept, other)
@@ -104,6 +125,10 @@ def amount(size: int) -> str:
             count = size / unit
             return f"{count:.1f} {name}" if count < 10 else f"{count:,.0f} {name}"
     return f"{size} {'byte' if size == 1 else 'bytes'}"
+
+
+def _by_choice(_kept: Copy, _other: Copy) -> str:
+    return "you discarded the other"
 
 
 def _by_home(kept: Copy, other: Copy) -> str:
@@ -136,4 +161,12 @@ def _by_path(_kept: Copy, _other: Copy) -> str:
     return "its path comes first"
 
 
-_REASONS = {0: _by_home, 1: _by_size, 2: _by_bytes, 5: _by_time, 6: _by_path, 7: _by_path}
+_REASONS = {
+    0: _by_choice,
+    1: _by_home,
+    2: _by_size,
+    3: _by_bytes,
+    6: _by_time,
+    7: _by_path,
+    8: _by_path,
+}
