@@ -9,6 +9,7 @@ from PIL import Image
 from dinoseek.cli.demo import some
 from dinoseek.cli.main import run
 from dinoseek.gallery.factory import open_gallery
+from dinoseek.gallery.filters import parse
 from dinoseek.weights import hub
 
 
@@ -103,6 +104,10 @@ def test_without_a_folder_a_gallery_is_drawn_and_running_again_embeds_nothing(de
     assert "88 stored" in first.err
     assert "0 stored, 88 unchanged" in second.err
     assert (out / "index.html").read_bytes() == page
+    assert f"dinoseek serve {out / 'demo.dino'} --open" in first.out
+    with open_gallery(out / "demo.dino", readonly=True) as gallery:
+        waves = gallery.get(gallery.matching(parse('family = "waves" and number > 6')))
+    assert [record.caption for record in waves] == ["a drawing of waves"] * 2
     queries = [line.split("-")[0] for line in first.out.splitlines() if " -> " in line]
     assert len(set(queries)) == 6  # each of another family
 

@@ -4,6 +4,7 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +15,15 @@ from dinoseek.errors import DinoseekError, MachineError, UsageError, printable
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
+    from dinoseek.ingest.lists import ListSource
+    from dinoseek.ingest.pipeline import AnySource
     from dinoseek.ingest.sources import Source
     from dinoseek.report.pictures import Result
 
 QUERIES = 6
 HITS = 6
 _PAGE = "index.html"
+_GALLERY = "demo.dino"
 _OURS = b'name="generator" content="dinoseek"'
 
 
@@ -63,11 +67,12 @@ def command(
     refuse_foreign_page(out / _PAGE)
     chosen = choose(choice, download=download)
     source = from_folder(folder or draw(out / "pictures"))
-    with open_gallery(out / "demo.dino", chosen.embedder) as gallery:
-        results = fill_and_search(gallery, source)
+    listed = [source] if folder else [describe(out / "pictures.csv", source.folder)]
+    with open_gallery(out / _GALLERY, chosen.embedder) as gallery:
+        results = fill_and_search(gallery, source, listed)
         images = len(gallery)
     page = write_page(out, results, chosen.embedder, images)
-    tell(results, chosen, page)
+    tell(results, chosen, page, out / _GALLERY)
     if open_page and not webbrowser.open(page.as_uri()):
         click.echo("no browser was found to open it in", err=True)
     return 0
@@ -107,10 +112,29 @@ def draw(folder: Path) -> Path:
     return folder
 
 
-def fill_and_search(gallery: "SqliteGallery", source: "Source") -> "list[Result]":
+def describe(table: Path, folder: str | Path) -> "ListSource":
+    """Writes a list of the drawn pictures, with captions and columns to filter by."""
+    from dinoseek.ingest.lists import from_table
+
+    lines = ["path,caption,family,number"]
+    for file in sorted(Path(folder).glob("*.jpg")):
+        family, _, number = file.stem.rpartition("-")
+        lines.append(
+            f"{Path(folder).name}/{file.name},a drawing of {family},{family},{int(number)}"
+        )
+    try:
+        table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise MachineError("demo.unwritable", table, exc.strerror or str(exc)) from exc
+    return from_table(table)
+
+
+def fill_and_search(
+    gallery: "SqliteGallery", source: "Source", listed: "Sequence[AnySource]"
+) -> "list[Result]":
     from dinoseek.cli.index import fill, tell
 
-    summary, failures = fill(gallery, [source])
+    summary, failures = fill(gallery, listed)
     tell(summary, failures, gallery.path, len(gallery))
     queries = some(pictures_of(source, gallery, {failure.item.file for failure in failures}))
     if not queries:
@@ -171,7 +195,7 @@ def refuse_foreign_page(page: Path) -> None:
         raise UsageError("file.exists", page, "is there already, and not from a demo", fix=fix)
 
 
-def tell(results: "list[Result]", chosen: Chosen, page: Path) -> None:
+def tell(results: "list[Result]", chosen: Chosen, page: Path, gallery: Path) -> None:
     for result in results:
         nearest = ", ".join(f"{Path(hit.path).name} {hit.score:.3f}" for hit in result.hits[:3])
         click.echo(f"{Path(result.query).name:<20} -> {nearest or 'nothing else'}")
@@ -184,4 +208,4 @@ def tell(results: "list[Result]", chosen: Chosen, page: Path) -> None:
             "(or dinoseek demo --download)."
         )
     click.echo(f"\nThe page with all hits: {printable(page)}")
-    click.echo("Look at it with a browser, by `dinoseek demo --open`, or by `make serve`.")
+    click.echo(f"Search the gallery in the browser: dinoseek serve {quote(str(gallery))} --open")
