@@ -1,5 +1,6 @@
 """Every image of a gallery with all its files: where duplicates are looked for, and acted on."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,6 +84,22 @@ def _kind(where: Mapping[int, bytes], root: int) -> Kind:
     if roots.name_of(where, root) == WEB:
         return "web"
     return "archive" if roots.is_archive(where, root) else "file"
+
+
+def state_of(gallery: SqliteGallery) -> bytes:
+    """Something that differs once any file, or any image's vector, is not what it was."""
+    state = hashlib.blake2b(digest_size=16)
+    tables = (
+        "SELECT id, stamp FROM spaces ORDER BY id",
+        "SELECT id, absolute FROM roots ORDER BY id",
+        "SELECT root_id, path, image_id, size, mtime_ns FROM files ORDER BY root_id, path",
+    )
+    with gallery.reading():
+        for query in tables:
+            for row in gallery._connection.execute(query):
+                state.update(repr(row).encode())
+            state.update(b"/")
+    return state.digest()
 
 
 def digest_at(gallery: SqliteGallery, file: Path) -> str | None:

@@ -194,7 +194,13 @@ class Twin:
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """One group of duplicates to decide on; no `twins` if there is none at this level."""
+    """One group of duplicates to decide on; no `twins` if there is none at this level.
+
+    To decide, a form posts `level`, `group`, `choice` (keep, discard or keep-all) and, of one file,
+    its `key`. While groups `is_computing` there are none yet. `is_decided` says that every file of
+    the group has a choice; `hidden` files more are shown once those before are decided. `error` is
+    why the last choice was not kept.
+    """
 
     level: str
     levels: Sequence[Choice]
@@ -208,6 +214,10 @@ class Duplicates:
     can_decide: bool
     discarded: int
     command: str
+    is_computing: bool = False
+    is_decided: bool = False
+    hidden: int = 0
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
