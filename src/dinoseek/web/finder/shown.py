@@ -264,7 +264,7 @@ class May:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that went wrong, for a person: what, why, what to do."""
+    """Something that went wrong, for a person: what, why, what to do; `command` is one to copy."""
 
     status: int
     title: str
@@ -274,3 +274,16 @@ class Problem:
     request_id: str = ""
     retry_after: int | None = None
     links: Sequence[tuple[str, str]] = field(default=())
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What a program can ask: `example` is a command that asks it."""
+
+    method: str
+    path: str
+    summary: str = ""
+    description: str = ""
+    parameters: Sequence[Fact] = ()
+    example: str = ""

@@ -15,7 +15,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return;
   if (event.key === "Escape") return leave(event);
-  if (!choice.checked || sheet.open) return;
+  if (!choice.checked || sheet.open || document.querySelector(":popover-open")) return;
   const to = performance.now() - went < 1500 && document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
   went = event.key === "g" ? performance.now() : 0;
   if (to) return press(event, to);
