@@ -129,7 +129,9 @@ def _site(
     stack.callback(_forget_addresses)
     for model in apps.get_models():
         model.objects.all().delete()
-    return Site(Client(enforce_csrf_checks=True, raise_request_exception=False), config, service)
+    return Site(
+        Client(True, raise_request_exception=False, SERVER_NAME="127.0.0.1"), config, service
+    )
 
 
 def _forget_addresses() -> None:

@@ -60,10 +60,11 @@ class ServeConfig:
             reason = f"it has {len(self.token)} characters, at least {LEAST_TOKEN} are needed"
             fix = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
             raise UsageError("serve.token", "--token", reason, fix=fix)
-        if not self.is_local and not (self.token or self.accounts):
+        if self.is_exposed and not (self.token or self.accounts):
+            flag = f"--host {self.host}" if not self.is_local else f"--public-url {self.public_url}"
             reason = "whoever reaches this address could search your pictures"
-            fix = "add --token or --accounts, or leave --host out"
-            raise UsageError("serve.open", f"--host {self.host}", reason, fix=fix)
+            fix = "add --token or --accounts, or leave it out"
+            raise UsageError("serve.open", flag, reason, fix=fix)
         if self.operators and not self.accounts:
             raise UsageError("serve.operator", "--operator", "names an account", fix="--accounts")
         self._check_public_url()
@@ -86,6 +87,11 @@ class ServeConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether strangers can reach it, by themselves or through a proxy."""
+        return not self.is_local or self.public_url is not None
 
     @property
     def is_https(self) -> bool:

@@ -26,6 +26,7 @@ _MIDDLEWARE = (
     "dinoseek.web.middleware.rates.rates",
     "dinoseek.web.middleware.gate.gate",
     "dinoseek.web.middleware.admission.admission",
+    "dinoseek.web.middleware.faults.faults",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -40,6 +41,7 @@ _ACCOUNTS_APPS = (
 _ACCOUNTS_MIDDLEWARE = (
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dinoseek.web.middleware.members.members",
 )
 _VALIDATORS = (
     "UserAttributeSimilarityValidator",

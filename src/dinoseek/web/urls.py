@@ -1,11 +1,10 @@
 """Which address shows what."""
 
-from django.urls import path, re_path, register_converter
+from django.urls import path, re_path
 
+from dinoseek.web.finder import converters  # noqa: F401 - gives addresses ids and keys
 from dinoseek.web.finder.api import api
-from dinoseek.web.finder.converters import IdConverter, KeyConverter
 from dinoseek.web.finder.views import (
-    accounts,
     browse,
     duplicates,
     errors,
@@ -16,11 +15,9 @@ from dinoseek.web.finder.views import (
     media,
     preferences,
     search,
+    token,
 )
 from dinoseek.web.now import config
-
-register_converter(IdConverter, "id")
-register_converter(KeyConverter, "key")
 
 urlpatterns = [
     path("", search.home, name="home"),
@@ -58,8 +55,10 @@ if config().indexing_below is not None:
         path("indexing/stop", indexing.stop, name="indexing-stop"),
     ]
 if config().token is not None:
-    urlpatterns.append(path("enter", accounts.enter, name="enter"))
+    urlpatterns.append(path("enter", token.enter, name="enter"))
 if config().accounts:
+    from dinoseek.web.finder.views import accounts  # its models need apps that are only there then
+
     urlpatterns += [
         path("accounts/login", accounts.log_in, name="login"),
         path("accounts/logout", accounts.log_out, name="logout"),

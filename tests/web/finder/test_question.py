@@ -10,8 +10,8 @@ KEY = "qAbCdEfGhIjKlMnOpQrStUv"
 
 
 @pytest.fixture(autouse=True)
-def _django(django_ready, site):
-    site()
+def _django(django_ready):
+    """Addresses are made from Django's table of them."""
 
 
 def asked(key: str, text: str):

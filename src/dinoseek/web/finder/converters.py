@@ -1,5 +1,7 @@
 """What stands in addresses: an image's id, and the key of a search's first picture."""
 
+from django.urls import register_converter
+
 from dinoseek.web.finder.question import is_key
 
 
@@ -27,3 +29,7 @@ class KeyConverter:
 
     def to_url(self, value: str) -> str:
         return value
+
+
+register_converter(IdConverter, "id")
+register_converter(KeyConverter, "key")

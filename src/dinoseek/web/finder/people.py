@@ -53,7 +53,7 @@ def may_operate(request: HttpRequest) -> bool:
     """Whether this person runs the server: is named as an operator, or, without accounts, is in."""
     if config().accounts:
         return name_of(request) in config().operators
-    return config().is_local or config().token is not None
+    return not config().is_exposed or config().token is not None
 
 
 def may_decide(request: HttpRequest) -> bool:

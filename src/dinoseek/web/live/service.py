@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 THUMBNAILS = "thumbnails.sqlite"  # in the server's own folder
 # A picture from a stranger may take less time than one of the gallery, which was indexed before.
 _UPLOAD_CPU_SECONDS, _UPLOAD_SECONDS = 5.0, 15.0
+_FETCH_SECONDS = 10.0
 _DECODERS = 2  # processes, for uploads and for thumbnails each
 _READY_SECONDS = 1.0
-_FETCH_SECONDS = 10.0
 _SAME = 1e-4  # how far a vector of unit length may be off: threads add in another order
 
 
