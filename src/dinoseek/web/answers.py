@@ -22,7 +22,7 @@ _TEXTS = {
 }
 
 
-class Answer(WSGITask):
+class Answer(WSGITask):  # type: ignore[misc] # it has no types
     """The application's answer, which never lacks the headers that keep a browser safe."""
 
     def get_environment(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Answer(WSGITask):
         return header
 
 
-class Refusal(ErrorTask):
+class Refusal(ErrorTask):  # type: ignore[misc] # it has no types
     """A plain line of text, after which the connection is closed."""
 
     def execute(self) -> None:

@@ -24,11 +24,13 @@ _TURNED_AWAY = (
 )
 
 
-class Connection(HTTPChannel):
+class Connection(HTTPChannel):  # type: ignore[misc] # it has no types
     """One client; waitress reads and writes, this says when it has been long enough."""
 
     task_class = Answer
     error_task_class = Refusal
+    request: Any
+    socket: Any
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None):
         self.parser_class = partial(RequestParser, bodies=server.bodies)
@@ -138,11 +140,12 @@ class Connection(HTTPChannel):
             request.close()
 
 
-class Listener(TcpWSGIServer):
+class Listener(TcpWSGIServer):  # type: ignore[misc] # it has no types
     """A listening socket; `cap` is how many connections an address has, 0 for any number."""
 
     channel_class = Connection
     is_stopping = False
+    socket: Any
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ class Fault:
     code: int
 
 
-class RequestParser(HTTPRequestParser):
+class RequestParser(HTTPRequestParser):  # type: ignore[misc] # it has no types
     """Reads one request; `bodies` is the budget that its body counts against."""
 
     def __init__(self, adj: Any, bodies: Bodies) -> None:

@@ -17,7 +17,7 @@ _PAGE_POLICY = "; ".join(
 )
 # A picture opened on its own must not run anything, whatever it is.
 _PICTURE_POLICY = "default-src 'none'; sandbox"
-_PICTURES = ("/media/", "/original/")
+PICTURES = ("/media/", "/original/")
 _FEATURES = (
     "accelerometer",
     "camera",  # a phone's camera app, which the file input opens, is not this
@@ -41,5 +41,5 @@ _ALWAYS = {
 
 def safe_headers(path: str) -> dict[str, str]:
     """The headers of an answer to `path`, unless it has them already."""
-    policy = _PICTURE_POLICY if path.startswith(_PICTURES) else _PAGE_POLICY
+    policy = _PICTURE_POLICY if path.startswith(PICTURES) else _PAGE_POLICY
     return {"Content-Security-Policy": policy, **_ALWAYS}
