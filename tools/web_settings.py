@@ -4,7 +4,10 @@ import tempfile
 from pathlib import Path
 
 from dinoseek.web.config import ServeConfig
+from dinoseek.web.live.service import Service
 from dinoseek.web.settings import settings_of
 
 _state = Path(tempfile.mkdtemp(prefix="dinoseek-types-"))
-globals().update(settings_of(ServeConfig(gallery=_state, state_dir=_state, accounts=True)))
+SERVE_CONFIG = ServeConfig(gallery=_state, state_dir=_state, accounts=True)
+SERVE_SERVICE: Service
+globals().update(settings_of(SERVE_CONFIG))

@@ -10,6 +10,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dinoseek.web.config import ServeConfig
 
 _NEEDED = "pip install 'dinoseek[web]'"
+_PACKAGES = ("django", "django_htmx", "ninja", "whitenoise", "waitress", "prometheus_client")
 
 
 @click.command("serve")
@@ -89,13 +91,11 @@ def command(
 
 
 def _check_installed() -> None:
-    try:
-        import django  # noqa: F401
-        import ninja  # noqa: F401
-        import waitress  # noqa: F401
-    except ImportError as exc:
-        reason = f"{exc.name} is not installed"
-        raise MachineError("serve.not_installed", "dinoseek serve", reason, fix=_NEEDED) from exc
+    """MachineError for a missing package of the extra; importing them would need settings first."""
+    for name in _PACKAGES:
+        if find_spec(name) is None:
+            reason = f"{name} is not installed"
+            raise MachineError("serve.not_installed", "dinoseek serve", reason, fix=_NEEDED)
 
 
 def _config(path: Path, choice: ModelChoice, options: dict[str, Any]) -> "ServeConfig":
@@ -156,6 +156,7 @@ def _run(config: "ServeConfig", choice: ModelChoice, *, show: bool) -> None:
     from dinoseek.gallery.factory import open_gallery
     from dinoseek.web.application import make_application
     from dinoseek.web.live.service import open_service
+    from dinoseek.web.secret import secret_key
 
     may_make = config.indexing_below is not None
     embedder = choice.embedder_of(config.gallery)
@@ -163,6 +164,7 @@ def _run(config: "ServeConfig", choice: ModelChoice, *, show: bool) -> None:
         use_index_key(opened)
         images = len(opened)
     with _stopping() as stop:
+        secret_key(config.state_dir)  # makes the folder, and refuses one that is not this user's
         service = open_service(config, embedder, allow_private=allows_private_hosts())
         try:
             application = make_application(config, service)

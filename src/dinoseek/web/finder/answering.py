@@ -66,11 +66,11 @@ def _part(key: str, question: Question, is_wanted: Wanted) -> int | Array:
     found = kept.kept(key)
     if region is None:
         return kept.vector_of(found)
-    data = kept.picture_of(found)
-    if data is None:
+    picture = kept.picture_of(found)
+    if picture is None:
         reason = "the picture has expired, so no part of it can be cut out"
         raise UsageError("query.expired", found.label, reason, fix="search with it again")
-    return service().pictures.read(data, found.label, region=region, is_wanted=is_wanted).vector
+    return service().pictures.read(picture, found.label, region=region, is_wanted=is_wanted).vector
 
 
 def _found(

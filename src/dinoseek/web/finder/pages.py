@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from dinoseek.errors import DinoseekError
 from dinoseek.gallery import facets
+from dinoseek.gallery.base import Record
 from dinoseek.gallery.listing import count_images, images_at, sample_ids
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.web.finder import kept, shown
@@ -68,24 +69,26 @@ def parts_shown(question: Question) -> list[shown.Part]:
     """The pictures of a question, the first one first."""
     ids = [int(key) for key in question.keys if is_id(key)]
     records = dict(zip(ids, service().galleries.run(lambda g: g.get(ids)), strict=True))
-    parts = []
-    for place, key in enumerate(question.keys):
-        sign: shown.Sign = "minus" if place > len(question.plus) else "plus"
-        remove = question.without_part(key) if place else None
-        if is_id(key):
-            record = records[int(key)]
-            image = picture_address(int(key), "thumb" if place else "large", record.digest)
-            item, label = reverse("item", args=[int(key)]), name_of(record)
-        else:
-            image, item, label = _of_kept(key)
-        parts.append(shown.Part(label=label, sign=sign, image=image, item=item, remove=remove))
-    return parts
+    return [_part(question, place, records) for place in range(len(question.keys))]
 
 
-def _of_kept(key: str) -> tuple[str | None, None, str]:
-    found = kept.kept(key)
-    is_there = kept.picture_of(found) is not None
-    return reverse("query-picture", args=[key]) if is_there else None, None, found.label
+def _part(question: Question, place: int, records: dict[int, Record]) -> shown.Part:
+    key = question.keys[place]
+    sign: shown.Sign = "minus" if place > len(question.plus) else "plus"
+    remove = question.without_part(key) if place else None
+    if not is_id(key):
+        found = kept.kept(key)
+        is_there = kept.picture_of(found) is not None
+        image = reverse("query-picture", args=[key]) if is_there else None
+        return shown.Part(label=found.label, sign=sign, image=image, item=None, remove=remove)
+    record = records[int(key)]
+    return shown.Part(
+        label=name_of(record),
+        sign=sign,
+        image=picture_address(int(key), "thumb" if place else "large", record.digest),
+        item=reverse("item", args=[int(key)]),
+        remove=remove,
+    )
 
 
 def at_random(count: int, seed: int | None) -> list[shown.Tile]:

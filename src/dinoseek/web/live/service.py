@@ -23,6 +23,7 @@ from dinoseek.web.live.galleries import Galleries
 from dinoseek.web.live.jobs import Jobs
 from dinoseek.web.live.originals import Originals
 from dinoseek.web.live.pictures import Pictures
+from dinoseek.web.live.review import Review
 from dinoseek.web.live.thumbnails import Thumbnails
 from dinoseek.web.live.timings import Timings
 
@@ -50,6 +51,7 @@ class Service:
     thumbnails: Thumbnails
     originals: Originals
     jobs: Jobs
+    review: Review
     fetcher: Fetcher | None
     timings: Timings
     health: "Health"
@@ -62,6 +64,7 @@ class Service:
         """Ends all threads and processes, and closes all files."""
         ends = (
             self.jobs.close,
+            self.review.close,
             self.batches.close,
             self.decoders.close,
             self.thumbnail_decoders.close,
@@ -161,6 +164,7 @@ def _started(
         pictures=Pictures(embedder, batches, decoders, timings=timings),
         thumbnails=Thumbnails(galleries, small, config.state_dir / THUMBNAILS),
         originals=Originals(galleries),
+        review=Review(galleries),
         jobs=Jobs(
             config.gallery,
             embedder,

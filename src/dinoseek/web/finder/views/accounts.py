@@ -2,6 +2,7 @@
 
 from django.contrib.auth import login, logout
 from django.contrib.auth.forms import AuthenticationForm, UserCreationForm
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -31,7 +32,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
 def register(request: HttpRequest) -> HttpResponse:
     """A new account, by the rules for passwords."""
     wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
-    form = UserCreationForm(request.POST if request.method == "POST" else None)
+    form: "UserCreationForm[User]" = UserCreationForm(request.POST if request.method == "POST" else None)
     if request.method == "POST":
         check_tries(request, "register")
         if form.is_valid():
