@@ -196,10 +196,10 @@ class Twin:
 class Duplicates:
     """One group of duplicates to decide on; no `twins` if there is none at this level.
 
-    To decide, a form posts `level`, `group`, `choice` (keep, discard or keep-all) and, of one file,
-    its `key`. While groups `is_computing` there are none yet. `is_decided` says that every file of
-    the group has a choice; `hidden` files more are shown once those before are decided. `error` is
-    why the last choice was not kept.
+    To decide, a form posts `level`, `group` (the position), `choice` and `key`: keep or discard and
+    a file's, or keep-all and that of the `group`. While it `is_computing` there are none.
+    `is_decided` says that every file of the group has a choice; `hidden` files more are shown once
+    those before are decided. `error` is why the last choice was not kept.
     """
 
     level: str
