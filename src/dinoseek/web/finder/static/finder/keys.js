@@ -6,7 +6,7 @@ const choice = sheet.querySelector("[data-single-keys]");
 choice.checked = stored("single-keys") !== "off";
 choice.addEventListener("change", () => store("single-keys", choice.checked ? "on" : "off"));
 
-let went = 0; // when g was pressed, which waits for a second key
+let went = -Infinity; // when g was pressed, which waits for a second key
 
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey) {
@@ -17,7 +17,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return leave(event);
   if (!choice.checked || sheet.open || document.querySelector(":popover-open")) return;
   const to = performance.now() - went < 1500 && document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
-  went = event.key === "g" ? performance.now() : 0;
+  went = event.key === "g" ? performance.now() : -Infinity;
   if (to) return press(event, to);
   if (event.key === "/") return event.preventDefault(), search();
   if (event.key === "?") return event.preventDefault(), sheet.showModal();
