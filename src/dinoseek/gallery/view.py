@@ -180,4 +180,6 @@ def renewed(connection: sqlite3.Connection, space: Space, folder: Path) -> View:
         base = matrix_cache.load(folder, space.key.space)
         if base is not None and base.key == space.key:  # its pages need not stay in memory
             return as_it_was(base)
+        if base is not None:  # another wrote there meanwhile
+            base.close()
     return as_it_was(Matrix.in_memory(space.key, ids, vectors))

@@ -10,19 +10,30 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dinoseek.images.decode import decode
+from dinoseek.images.pool import Decoded
+from dinoseek.images.thumbnail import thumbnail_jpeg
+from dinoseek.web.config import WEB_LIMITS
+
 
 def photo(seed=0, size=(40, 30), form="JPEG", **options) -> bytes:
     """A file of noise; equal seeds give equal bytes."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, form, **options)
-    return file.getvalue()
+    return encoded(Image.fromarray(pixels), form, **options)
 
 
 def flat(color, size=(40, 30), form="PNG", **options) -> bytes:
     """A file of one colour."""
+    return encoded(Image.new("RGB", size, color), form, **options)
+
+
+def png(image: Image.Image) -> bytes:
+    return encoded(image, "PNG")
+
+
+def encoded(image: Image.Image, form: str, **options) -> bytes:
     file = BytesIO()
-    Image.new("RGB", size, color).save(file, form, **options)
+    image.save(file, form, **options)
     return file.getvalue()
 
 
@@ -67,3 +78,35 @@ def soon(condition: Callable[[], object], seconds=10.0) -> bool:
 def ours() -> set[threading.Thread]:
     """The threads of the library."""
     return {thread for thread in threading.enumerate() if "dinoseek-" in thread.name}
+
+
+class HereDecoders:
+    """A decoder pool without processes, which waits where a test wants it to."""
+
+    workers = 2
+
+    def __init__(self, embedder, limits=WEB_LIMITS):
+        self.embedder, self.limits = embedder, limits
+        self.decoded, self.shrunk = [], []
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def decode(self, data, subject, *, region=None, thumbnail_side=None):
+        self.decoded.append(subject)
+        self.go_on.wait(10)
+        image = decode(data, subject=subject, limits=self.limits)
+        part = region.of(image, subject) if region else image
+        small = thumbnail_jpeg(image, thumbnail_side) if thumbnail_side else None
+        return Decoded(
+            prepared=self.embedder.prepare(part),
+            width=image.width,
+            height=image.height,
+            format=image.format,
+            look=b"",
+            thumbnail=small,
+        )
+
+    def thumbnail(self, data, subject, side=256):
+        self.shrunk.append((subject, side))
+        self.go_on.wait(10)
+        return thumbnail_jpeg(decode(data, subject=subject, limits=self.limits), side)

@@ -1,0 +1,320 @@
+"""A gallery that threads share, and that others add to and replace meanwhile."""
+
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dinoseek.errors import GalleryError, MachineError, UsageError
+from dinoseek.gallery.factory import open_gallery
+from dinoseek.search import search
+from dinoseek.web.live.busy import Busy
+from dinoseek.web.live.galleries import Galleries
+
+from .made import descriptors, photo, soon
+
+
+@pytest.fixture
+def make(embedder, many):
+    made = []
+
+    def make(path, **options):
+        made.append(Galleries(path, embedder, **options))
+        return made[-1]
+
+    yield make
+    for galleries in made:
+        galleries.close()
+
+
+@pytest.fixture
+def galleries(make, path):
+    return make(path)
+
+
+def found(gallery):
+    """What a search finds; it also loads the matrix."""
+    return [hit.id for hit in search(gallery, 1, 100)]
+
+
+def replaced(path: Path, other: Path, gone: Path) -> None:
+    """Puts another directory in the place of a gallery."""
+    path.rename(gone)
+    other.rename(path)
+
+
+def everywhere(galleries, work, threads=4):
+    """Has each of the threads do the work once."""
+    barrier, results = threading.Barrier(threads), []
+
+    def one(gallery):
+        barrier.wait(10)
+        results.append(work(gallery))
+
+    callers = [threading.Thread(target=galleries.run, args=(one,)) for _ in range(threads)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    return results
+
+
+def test_work_is_done_with_the_gallery_and_its_result_or_error_comes_back(galleries):
+    assert galleries.run(len) == 6
+    with pytest.raises(UsageError) as caught:
+        galleries.run(lambda gallery: gallery.get([99]))
+    assert caught.value.code == "id.unknown"
+    assert galleries.run(len) == 6
+
+
+def test_threads_search_side_by_side(galleries, many):
+    assert len(set(map(tuple, everywhere(galleries, found)))) == 1
+    answers = list(many.map(lambda _: galleries.run(found), range(200)))
+    assert len(answers[0]) == 6
+    assert len(set(map(tuple, answers))) == 1
+
+
+def test_stages_are_added_to_the_request_of_who_asked(galleries, timings):
+    stages = timings.begin()
+
+    def work(gallery):
+        with timings.stage("search"):
+            return len(gallery)
+
+    galleries.run(work)
+    assert list(stages) == ["search"]
+
+
+def test_WEB_25_what_another_process_adds_is_found_by_the_next_search(
+    galleries, path, photos, index
+):
+    assert len(galleries.run(found)) == 6
+    (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+    index(path, photos)
+    assert {len(each) for each in everywhere(galleries, found)} == {7}
+
+
+def test_WEB_25_a_gallery_that_is_replaced_is_found_by_the_next_search_and_the_old_one_let_go(
+    galleries, path, photos, index, tmp_path
+):
+    assert {len(each) for each in everywhere(galleries, found)} == {6}
+    old = (path / "gallery.sqlite").stat()
+    (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+    other = index(tmp_path / "other.dino", photos)
+    gone = tmp_path / "gone.dino"
+    assert any("photos.dino" in line for line in maps())
+
+    replaced(path, other, gone)
+    assert len(galleries.run(found)) == 7
+    assert soon(lambda: not any("gone.dino" in name for name in descriptors()))
+    assert soon(lambda: not any("gone.dino" in line for line in maps()))
+    assert {len(each) for each in everywhere(galleries, found)} == {7}
+    assert not any("gone.dino" in name for name in descriptors())
+
+    # what closing the old one might have done to the new one, which has its name now
+    with open_gallery(path) as gallery:
+        assert gallery.verify() == []
+    with open_gallery(gone) as gallery:
+        assert (len(gallery), gallery.verify()) == (6, [])
+    assert (gone / "gallery.sqlite").stat().st_ino == old.st_ino
+
+
+def maps() -> list[str]:
+    return Path("/proc/self/maps").read_text().splitlines()
+
+
+def test_WEB_25_closing_a_replaced_gallery_leaves_the_log_of_the_new_one(
+    galleries, path, index, photos, tmp_path, embedder
+):
+    everywhere(galleries, found)
+    other = index(tmp_path / "other.dino", photos)
+    with open_gallery(other, embedder) as writer:
+        writer.remove([1])  # in the log, which is open
+        assert (other / "gallery.sqlite-wal").stat().st_size
+        replaced(path, other, tmp_path / "gone.dino")
+        assert set(everywhere(galleries, len)) == {5}
+        assert (path / "gallery.sqlite-wal").stat().st_size
+    assert galleries.run(len) == 5
+
+
+@pytest.mark.slow
+def test_WEB_25_a_gallery_swapped_a_hundred_times_fails_no_request(
+    galleries, path, index, photos, tmp_path, many
+):
+    (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+    other, hidden = index(tmp_path / "other.dino", photos), tmp_path / "hidden.dino"
+    ended, counts = threading.Event(), []
+
+    def ask(_):
+        while not ended.is_set():
+            counts.append(len(galleries.run(found)))
+
+    askers = [many.submit(ask, number) for number in range(8)]
+    for _ in range(50):
+        for new, old in ((other, hidden), (hidden, other)):
+            path.rename(old)
+            time.sleep(0.002)  # for a moment there is none
+            new.rename(path)
+            time.sleep(0.01)
+    ended.set()
+    for asker in askers:
+        asker.result()
+    assert set(counts) == {6, 7}
+    assert not any("hidden.dino" in name or "other.dino" in name for name in descriptors())
+
+
+def test_a_link_to_galleries_is_followed_to_the_new_one(make, path, index, photos, tmp_path):
+    link, new = tmp_path / "now.dino", tmp_path / "new"
+    link.symlink_to(path)
+    galleries = make(link)
+    assert galleries.run(len) == 6
+    (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+    new.symlink_to(index(tmp_path / "other.dino", photos))
+    new.rename(link)
+    assert galleries.run(len) == 7
+
+
+def test_a_gallery_that_is_deleted_is_searched_on_until_another_is_there(galleries, path):
+    everywhere(galleries, found)
+    shutil.rmtree(path)
+    assert len(galleries.run(found)) == 6
+
+
+def test_WEB_24_a_gallery_that_is_not_there_is_told_at_once(make, tmp_path):
+    galleries = make(tmp_path / "none.dino")
+    start = time.monotonic()
+    with pytest.raises(MachineError) as caught:
+        galleries.run(len)
+    assert caught.value.code == "gallery.missing"
+    assert time.monotonic() - start < 0.5
+    assert not (tmp_path / "none.dino").exists()
+
+
+def test_a_gallery_is_made_where_that_is_allowed(make, tmp_path):
+    assert make(tmp_path / "new.dino", create=True).run(len) == 0
+
+
+def test_damage_that_a_connection_reports_makes_it_open_the_gallery_anew(galleries):
+    seen = []
+
+    def work(gallery):
+        seen.append(gallery)
+        if len(seen) == 1:
+            raise GalleryError("gallery.corrupt", "x", "the record is damaged")
+        return len(gallery)
+
+    assert galleries.run(work) == 6
+    assert seen[0] is not seen[1]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        len(seen[0])
+
+
+def test_WEB_24_damage_that_lasts_is_told(galleries, path):
+    everywhere(galleries, len)
+    broken = path.with_name("broken.dino")
+    broken.mkdir()
+    (broken / "gallery.sqlite").write_bytes(b"SQLite format 3\0" + os.urandom(5000))
+    replaced(path, broken, path.with_name("gone.dino"))
+    with pytest.raises(GalleryError):
+        galleries.run(len)
+    shutil.rmtree(path)
+    path.with_name("gone.dino").rename(path)
+    assert galleries.run(len) == 6
+
+
+def test_a_gallery_that_cannot_be_written_is_searched(path, tmp_path, run_python):
+    printed = run_python(
+        """
+        import os, sys
+        from pathlib import Path
+        from dinoseek.embedder import load_embedder
+        from dinoseek.search import search
+        from dinoseek.web.live.galleries import Galleries
+        path = Path(sys.argv[1])
+        galleries = Galleries(path, load_embedder("color-histogram"))
+        print(galleries.run(lambda g: (g.readonly, len(search(g, 1, 100)))))
+        print(galleries.summary())
+        sys.stdin.readline()
+        print(galleries.run(lambda g: (g.readonly, len(search(g, 1, 100)))))
+        galleries.close()
+        """,
+        path,
+    )
+    assert printed == ["(True, 6)", "(6, 'color-histogram')", "(True, 7)"]
+
+
+@pytest.fixture
+def run_python(path, photos, index):
+    """Runs a script that may not write; between its second and last lines a picture is added."""
+    import subprocess
+    import sys
+    import textwrap
+
+    def run(script, path):
+        head = (
+            "import os\n"
+            "from pathlib import Path\n"
+            "Path('/').as_uri()\n"
+            "import dinoseek.web.live.galleries, dinoseek.search, PIL.Image, PIL.JpegImagePlugin\n"
+            "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", head + textwrap.dedent(script), str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            lines = [process.stdout.readline().strip() for _ in range(2)]
+            (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+            index(path, photos)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return [*lines, *process.stdout.read().split("\n")[:1]]
+
+    for folder in (path, *path.parents):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    for file in path.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)
+    return run
+
+
+def test_the_summary_is_at_most_a_second_old_and_outlives_the_gallery(galleries, path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("dinoseek.web.live.galleries.time.monotonic", lambda: now[0])
+    assert galleries.summary() == (6, "color-histogram")
+    galleries.run(lambda gallery: gallery.remove([1]))
+    assert galleries.summary() == (6, "color-histogram")
+    now[0] += 1.1
+    assert galleries.summary() == (5, "color-histogram")
+    monkeypatch.setattr(galleries, "run", lambda _: 1 / 0)
+    now[0] += 0.5
+    assert galleries.summary() == (5, "color-histogram")
+
+    def fail(_):
+        raise MachineError("gallery.locked", "x", "another process is writing")
+
+    monkeypatch.setattr(galleries, "run", fail)
+    now[0] += 1.1
+    assert galleries.summary() == (5, "color-histogram")
+
+
+def test_closing_ends_the_threads_closes_the_files_and_turns_away_who_comes(make, path):
+    before = descriptors()
+    galleries = make(path)
+    everywhere(galleries, found)
+    assert descriptors() != before
+    go_on = threading.Event()
+    waiting = [threading.Thread(target=galleries.run, args=(lambda _: go_on.wait(10),))]
+    waiting[0].start()
+    threading.Timer(0.1, go_on.set).start()
+    galleries.close()
+    waiting[0].join()
+    assert descriptors() == before
+    assert not any("photos.dino" in line for line in maps())
+    with pytest.raises(Busy):
+        galleries.run(len)
