@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image
 
 import dinoseek
 from dinoseek.embedder import Embedder
-from dinoseek.web.config import ServeConfig
+from dinoseek.images.pool import DecoderPool
+from dinoseek.web.config import WEB_LIMITS, ServeConfig
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "teal")
 
@@ -97,15 +99,35 @@ def django_ready(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Serv
 
 @pytest.fixture
 def site(
-    django_ready: ServeConfig, gallery_path: Path, embedder: Embedder
+    django_ready: ServeConfig,
+    gallery_path: Path,
+    embedder: Embedder,
+    decoders: tuple[DecoderPool, DecoderPool],
 ) -> Iterator[Callable[..., Site]]:
     """Makes a site: `site(accounts=True)` with the settings that are named."""
     with ExitStack() as stack:
+        stack.enter_context(patch("dinoseek.web.live.service._decoders", lambda *_: decoders))
 
         def make(**changes: Any) -> Site:
             return _site(stack, django_ready, gallery_path, embedder, changes)
 
         yield make
+
+
+class KeptPool(DecoderPool):
+    """Decoder processes that outlive a site: starting them takes longer than most tests."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def decoders(embedder: Embedder) -> Iterator[tuple[DecoderPool, DecoderPool]]:
+    """What all sites decode with, unless a test is about decoding."""
+    pools = KeptPool(embedder.preset, WEB_LIMITS), KeptPool(embedder.preset)
+    yield pools
+    for pool in pools:
+        DecoderPool.close(pool)
 
 
 def _site(

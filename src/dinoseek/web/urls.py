@@ -12,6 +12,7 @@ from dinoseek.web.finder.views import (
     history,
     indexing,
     items,
+    manual,
     media,
     preferences,
     search,
@@ -45,6 +46,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/v1/", api.urls),
+    path("api/docs", manual.show, name="api-docs"),
 ]
 if config().originals:
     urlpatterns.append(path("original/<id:id>", media.original, name="original"))

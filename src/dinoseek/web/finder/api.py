@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from django.http import HttpRequest, HttpResponse
-from ninja import File, NinjaAPI, Query, Schema, UploadedFile
+from django.utils.translation import gettext as _
+from ninja import File, NinjaAPI, Query, Schema, Status, UploadedFile
+from ninja.errors import ValidationError
 from pydantic import ConfigDict, Field
 
 from dinoseek.errors import UsageError
@@ -16,7 +18,9 @@ from dinoseek.images.limits import check_bytes
 from dinoseek.images.region import Region
 from dinoseek.queries import Single
 from dinoseek.search import search
+from dinoseek.web.finder.shown import Problem
 from dinoseek.web.finder.tiles import link_of, picture_address, place_of
+from dinoseek.web.finder.views.errors import problem_response
 from dinoseek.web.finder.views.search import is_wanted
 from dinoseek.web.now import config, service
 
@@ -112,6 +116,7 @@ def search_by_picture(
     request: HttpRequest, image: File[UploadedFile], wanted: Query[Wanted]
 ) -> dict[str, Any]:
     """Finds the images that look most like the picture that is sent."""
+    _check_names(request)
     data = image.read()
     check_bytes(len(data), "the picture", config().limits)
     region = Region.parse(wanted.region) if wanted.region else None
@@ -129,9 +134,10 @@ def search_by_vector(request: HttpRequest, body: VectorIn) -> dict[str, Any]:
     return _hits(np.asarray(body.vector, np.float32), body)
 
 
-@api.get("/items/{int:id}/similar", response=HitsOut, summary="Search with an image of the gallery")
+@api.get("/items/{id:id}/similar", response=HitsOut, summary="Search with an image of the gallery")
 def search_by_id(request: HttpRequest, id: int, wanted: Query[Wanted]) -> dict[str, Any]:
     """Finds the images that look most like one of the gallery, without itself."""
+    _check_names(request)
     if not wanted.region:
         return _hits(id, wanted, exclude_self=True)
     data, name = service().originals.read(id)
@@ -140,7 +146,7 @@ def search_by_id(request: HttpRequest, id: int, wanted: Query[Wanted]) -> dict[s
     return _hits(picture.vector, wanted)
 
 
-@api.get("/items/{int:id}", response=ItemOut, summary="An image of the gallery")
+@api.get("/items/{id:id}", response=ItemOut, summary="An image of the gallery")
 def item(request: HttpRequest, id: int) -> dict[str, Any]:
     """What is known of an image."""
     (record,) = service().galleries.run(lambda gallery: gallery.get([id]))
@@ -158,7 +164,7 @@ def item(request: HttpRequest, id: int) -> dict[str, Any]:
     }
 
 
-@api.get("/items/{int:id}/thumbnail", summary="A small JPEG of an image")
+@api.get("/items/{id:id}/thumbnail", summary="A small JPEG of an image")
 def thumbnail(request: HttpRequest, id: int) -> HttpResponse:
     """The image, no side longer than 320 pixels."""
     return HttpResponse(service().thumbnails.get(id, "thumb").jpeg, content_type="image/jpeg")
@@ -173,10 +179,33 @@ def gallery_facts(request: HttpRequest) -> dict[str, Any]:
 
 
 @api.get("/health", response={200: HealthOut, 503: HealthOut}, summary="Whether it can answer")
-def health(request: HttpRequest) -> tuple[int, dict[str, bool]]:
+def health(request: HttpRequest) -> Status[dict[str, bool]]:
     """Ready if the gallery can be opened and the model answers."""
     ready = not service().readiness()
-    return (200 if ready else 503), {"ready": ready}
+    return Status(200 if ready else 503, {"ready": ready})
+
+
+@api.exception_handler(ValidationError)
+def invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+    """422: what is asked does not fit, and where."""
+    first = exc.errors[0]
+    name = ".".join(str(part) for part in first["loc"] if part not in ("query", "body", "form"))
+    problem = Problem(
+        status=422,
+        title=_("That does not work"),
+        reason=f"{name}: {first['msg']}"[:300],
+        code=f"api.{first['type']}",
+        request_id=getattr(request, "request_id", ""),
+    )
+    return problem_response(request, problem)
+
+
+def _check_names(request: HttpRequest) -> None:
+    """UsageError for a parameter that nothing knows: it would silently not count."""
+    for name in request.GET:
+        if name not in Wanted.model_fields:
+            fix = f"known are {', '.join(Wanted.model_fields)}"
+            raise UsageError("api.unknown", name[:40], _("there is no such parameter"), fix=fix)
 
 
 def _hits(query: Single, wanted: Wanted, *, exclude_self: bool = False) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def log_in(request: HttpRequest) -> HttpResponse:
 def register(request: HttpRequest) -> HttpResponse:
     """A new account, by the rules for passwords."""
     wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
-    form: "UserCreationForm[User]" = UserCreationForm(request.POST if request.method == "POST" else None)
+    form: UserCreationForm[User] = UserCreationForm(
+        request.POST if request.method == "POST" else None
+    )
     if request.method == "POST":
         check_tries(request, "register")
         if form.is_valid():
