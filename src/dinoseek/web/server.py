@@ -157,11 +157,19 @@ def _address(host: str, port: object) -> str:
 
 
 def _keep_log_lines_whole() -> None:
-    """Escapes what waitress logs, which has paths as clients send them, and mutes its queue."""
+    """Escapes what waitress logs, which has paths as clients send them, and keeps floods out."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     waitress = logging.getLogger("waitress")
     if _escape not in waitress.filters:
         waitress.addFilter(_escape)
+    django = logging.getLogger("django.request")
+    if _is_fault not in django.filters:
+        django.addFilter(_is_fault)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether it is news; that a request was refused stands in the log of requests."""
+    return record.exc_info is not None
 
 
 def _escape(record: logging.LogRecord) -> bool:

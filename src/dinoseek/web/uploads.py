@@ -31,7 +31,7 @@ class OnePicture(FileUploadHandler):
         content_length: int,  # noqa: ARG002
         boundary: Any,
         encoding: str | None = None,
-    ) -> tuple[QueryDict, MultiValueDict[str, UploadedFile[bytes]]]:
+    ) -> "tuple[QueryDict, MultiValueDict[str, UploadedFile[bytes]]]":
         """The form's fields and its file; UsageError if it is not complete."""
         body = _Watched(input_data)
         encoding = encoding or settings.DEFAULT_CHARSET
@@ -78,7 +78,7 @@ class _InMemory(FileUploadHandler):
         if self._data is not None:
             self._data.write(raw_data)
 
-    def file_complete(self, file_size: int) -> UploadedFile[bytes] | None:  # noqa: ARG002
+    def file_complete(self, file_size: int) -> "UploadedFile[bytes] | None":  # noqa: ARG002
         if self._data is None:
             return None
         self._data.seek(0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from dinoseek.web.safe_headers import PICTURES, safe_headers
@@ -19,6 +19,9 @@ def headers(get_response: View) -> View:
         for name, value in safe_headers(request.path).items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "no-store")
+        if isinstance(response, HttpResponse):
+            # Django adds it too late for what middleware answers; the connection would be closed
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         if not request.path.startswith((*PICTURES, str(settings.STATIC_URL))):
             patch_vary_headers(response, ("Cookie", "Accept-Language"))
         return response
