@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from dinoseek.gallery.connection import is_of_machine
 from dinoseek.web.live.lru import Lru
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ _MOST = 1_000_000_000  # bytes
 _KEPT = 0.9  # of it are left when the oldest go
 _IN_MEMORY = 64_000_000  # bytes
 _PATIENCE = 2.0  # seconds that another process may take to write
+# UnicodeDecodeError: sqlite3's, of a message that quotes what is damaged
+_FAULTS = (OSError, sqlite3.Error, UnicodeDecodeError)
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS thumbnails (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
     " size INTEGER NOT NULL, crc INTEGER NOT NULL, jpeg BLOB NOT NULL)"
@@ -68,21 +71,20 @@ class ThumbnailStore:
                 return None
             try:
                 return work()
-            except (OSError, sqlite3.OperationalError) as exc:  # full, locked, may not be written
-                logger.info("thumbnails are kept in memory: %s", exc)
+            except _FAULTS as exc:
                 self._disconnect()
-                return None
-            except sqlite3.Error as exc:
+                if isinstance(exc, OSError) or is_of_machine(exc):  # full, locked, not writable
+                    logger.info("thumbnails are kept in memory: %s", exc)
+                    return None
                 logger.warning("making %s anew: %s", self._path, exc)
             return self._afresh(self._path, work)
 
     def _afresh(self, path: Path, work: Callable[[], T]) -> T | None:
-        self._disconnect()
         try:
             for ending in ("", "-wal", "-shm"):
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             return work()
-        except (OSError, sqlite3.Error) as exc:
+        except _FAULTS as exc:
             logger.warning("thumbnails are kept in memory: %s", exc)
             self._disconnect()
             return None
