@@ -136,6 +136,7 @@ def _site(
     from django.apps import apps
     from django.test import Client, override_settings
 
+    from dinoseek.web import tries
     from dinoseek.web.live.service import open_service
     from dinoseek.web.settings import settings_of
 
@@ -151,6 +152,7 @@ def _site(
     stack.callback(_forget_addresses)
     for model in apps.get_models():
         model.objects.all().delete()
+    tries._tried.clear()
     return Site(
         Client(True, raise_request_exception=False, SERVER_NAME="127.0.0.1"), config, service
     )
