@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import socket
@@ -180,6 +181,14 @@ def test_WEB_01_client_that_sends_a_refused_body_still_reads_why(server: Served)
         assert reply_to(client).status == 413
 
 
+def test_refused_client_that_does_not_leave_is_left(hasty: Served) -> None:
+    with hasty.open() as client:
+        before = open_files()
+        client.sendall(b"nonsense\r\n\r\n")
+        assert reply_to(client).status == 400
+        until(lambda: open_files() < before)
+
+
 def test_WEB_01_body_is_not_read_far_past_the_limit(hasty: Served) -> None:
     with hasty.open() as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000000\r\n\r\n")
@@ -200,6 +209,15 @@ def test_WEB_01_uploads_are_not_written_to_disk(
     monkeypatch.setattr(tempfile, "TemporaryFile", refused)
     monkeypatch.setattr("waitress.buffers.TempfileBasedBuffer.__init__", refused)
     assert server.ask(post("/", b"x" * 600_000)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/search", "/search"])
+def test_refusal_to_a_program_is_json(server: Served, path: str) -> None:
+    refused = server.ask(post(path, b"x" * 700_000, "Accept: application/json"))
+    assert refused.headers["content-type"] == "application/json"
+    error = json.loads(refused.text)["error"]
+    assert (error["status"], error["title"]) == (413, "Content Too Large")
+    assert "0.6 MB" in error["reason"]
 
 
 HEADS = {

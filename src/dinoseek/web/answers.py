@@ -1,5 +1,6 @@
 """How an answer is written, and what a request is told that was refused before the application."""
 
+import json
 import logging
 from typing import Any
 
@@ -45,7 +46,7 @@ class Answer(WSGITask):  # type: ignore[misc] # it has no types
 
 
 class Refusal(ErrorTask):  # type: ignore[misc] # it has no types
-    """A plain line of text, after which the connection is closed."""
+    """A line of text, or JSON for programs, after which the connection is closed."""
 
     def execute(self) -> None:
         """Writes it."""
@@ -53,8 +54,8 @@ class Refusal(ErrorTask):  # type: ignore[misc] # it has no types
         reason, text = _TEXTS.get(status) or _TEXTS[400]
         self.status = f"{status if status in _TEXTS else 400} {reason}"
         limit = self.channel.adj.max_request_body_size / 1e6
-        body = f"{text.format(limit=limit)}\n".encode()
-        self.response_headers.append(("Content-Type", "text/plain; charset=utf-8"))
+        kind, body = self._body(int(self.status[:3]), reason, text.format(limit=limit))
+        self.response_headers.append(("Content-Type", kind))
         self.response_headers.append(("Cache-Control", "no-store"))
         if status == 503:
             self.response_headers.append(("Retry-After", str(_RETRY_SECONDS)))
@@ -65,6 +66,14 @@ class Refusal(ErrorTask):  # type: ignore[misc] # it has no types
             access_line({"status": int(self.status[:3]), "address": blurred(self.channel.addr[0])})
         )
         self.write(b"" if getattr(self.request, "command", "") == "HEAD" else body)
+
+    def _body(self, status: int, title: str, reason: str) -> tuple[str, bytes]:
+        path = getattr(self.request, "path", "")
+        accepted = self.request.headers.get("ACCEPT", "")
+        if path.startswith("/api/") or ("application/json" in accepted and "html" not in accepted):
+            error = {"status": status, "code": "request.refused", "title": title, "reason": reason}
+            return "application/json", json.dumps({"error": error}).encode()
+        return "text/plain; charset=utf-8", f"{reason}\n".encode()
 
     def build_response_header(self) -> bytes:
         """The first line and the header fields."""
