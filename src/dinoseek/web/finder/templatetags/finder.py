@@ -1,11 +1,14 @@
 """What the templates need beside Django's own tags: icons, links, and numbers as text."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
 
 from dinoseek.web.finder.shown import Choice
 
@@ -33,6 +36,14 @@ def here(context: template.Context, address: str) -> SafeString:
 def grouped(number: Any) -> str:
     """A count with its thousands apart; nothing for what is none."""
     return f"{number:,}" if isinstance(number, int) else ""
+
+
+@register.filter
+def since(when: datetime) -> str:
+    """How long ago it was, in the largest unit."""
+    if (datetime.now(UTC) - when).total_seconds() < 60:
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(when, depth=1)}
 
 
 @register.filter
