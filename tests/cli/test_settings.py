@@ -129,6 +129,26 @@ def test_settings_are_shown_one_a_line(with_file):
     assert [line.split()[0] for line in result.out.splitlines()][-1] == "threads"
 
 
+SECRET = "hunter2-hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f'token = "{SECRET}"', f'token = "{SECRET}', f"token = [{SECRET!r}]", f'tokens = "{SECRET}"'],
+)
+def test_CFG_10_a_secret_is_shown_nowhere(with_file, content):
+    for arguments in (("config",), ("config", "--json"), ("serve", "photos.dino")):
+        result = with_file(content, *arguments)
+        assert SECRET not in result.out + result.err
+
+
+def test_CFG_10_a_secret_of_the_environment_is_not_shown_either(with_file, monkeypatch):
+    monkeypatch.setenv("DINOSEEK_TOKEN", SECRET)
+    result = with_file("", "config", "--json")
+    assert '"token"' in result.out
+    assert SECRET not in result.out + result.err
+
+
 @pytest.mark.parametrize("uid", [0, 12345])
 def test_CFG_14_another_user_without_a_home_can_work(photos, uid):
     script = """

@@ -5,7 +5,7 @@ import os
 
 import click
 
-from dinoseek.cli.settings import FILE_NAME, SETTINGS, environment_name, load_settings
+from dinoseek.cli.settings import FILE_NAME, HIDDEN, SETTINGS, environment_name, load_settings
 
 
 @click.command("config")
@@ -37,7 +37,12 @@ def _settings() -> list[dict[str, object]]:
     for name in sorted(SETTINGS):
         variable = environment_name(name)
         if variable in os.environ:
-            rows.append({"name": name, "value": os.environ[variable], "source": variable})
+            rows.append(_row(name, os.environ[variable], variable))
         elif name in file:
-            rows.append({"name": name, "value": file[name], "source": str(FILE_NAME)})
+            rows.append(_row(name, file[name], str(FILE_NAME)))
     return rows
+
+
+def _row(name: str, value: object, source: str) -> dict[str, object]:
+    hidden = SETTINGS[name].is_secret
+    return {"name": name, "value": HIDDEN if hidden else value, "source": source}

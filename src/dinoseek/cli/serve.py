@@ -159,6 +159,8 @@ def _run(config: "ServeConfig", choice: ModelChoice, *, show: bool) -> None:
     from dinoseek.web.secret import secret_key
 
     may_make = config.indexing_below is not None
+    if not may_make:
+        open_gallery(config.gallery, readonly=True).close()  # say first if there is none
     embedder = choice.embedder_of(config.gallery)
     with open_gallery(config.gallery, embedder, create=may_make, readonly=not may_make) as opened:
         use_index_key(opened)

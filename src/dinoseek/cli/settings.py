@@ -20,12 +20,13 @@ Value = str | int | float
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a key of the file may hold."""
+    """What a key of the file may hold; what is secret is never shown."""
 
     kind: type = str
     minimum: float = -math.inf
     maximum: float = math.inf
     is_path: bool = False
+    is_secret: bool = False
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -44,6 +45,19 @@ SETTINGS: Mapping[str, Setting] = {
     "per_host": Setting(kind=int, minimum=1, maximum=256),
     "timeout": Setting(kind=float, minimum=0.1, maximum=3600),
     "k": Setting(kind=int, minimum=1, maximum=1_000_000),
+    "host": Setting(),
+    "port": Setting(kind=int, minimum=0, maximum=65535),
+    "token": Setting(is_secret=True),
+    "accounts": Setting(kind=bool),
+    "public_url": Setting(),
+    "trusted_proxy": Setting(),
+    "allow_urls": Setting(kind=bool),
+    "state_dir": Setting(is_path=True),
+    "keep_pictures": Setting(kind=float, minimum=0.01),
+    "keep_queries": Setting(kind=float, minimum=0.01),
+    "waiting": Setting(kind=int, minimum=1, maximum=256),
+    "uploads": Setting(kind=int, minimum=0),
+    "requests": Setting(kind=int, minimum=0),
 }
 
 
@@ -95,7 +109,9 @@ def _with_line(message: str, text: str) -> str:
     lines = text.splitlines()
     if not number.isdigit() or not 0 < int(number) <= len(lines):
         return message
-    return f"{message}: {printable(lines[int(number) - 1].strip()[:80])}"
+    line = lines[int(number) - 1]
+    is_secret = any(key in line.lower() for key, setting in SETTINGS.items() if setting.is_secret)
+    return f"{message}: {HIDDEN if is_secret else printable(line.strip()[:80])}"
 
 
 def _checked(path: Path, key: str, value: object) -> Value:
@@ -107,7 +123,8 @@ def _checked(path: Path, key: str, value: object) -> Value:
     if setting.kind is float and type(value) is int:
         value = float(value)
     if not isinstance(value, (str, int, float)) or type(value) is not setting.kind:
-        reason = f"{key} must be {_WORDS[setting.kind]}, not {_shown(value)}"
+        shown = HIDDEN if setting.is_secret else _shown(value)
+        reason = f"{key} must be {_WORDS[setting.kind]}, not {shown}"
         raise UsageError("config.wrong_type", path, reason)
     if not isinstance(value, str) and not setting.minimum <= value <= setting.maximum:
         reason = f"{key} must be {setting.minimum:g} to {setting.maximum:g}, not {_shown(value)}"
@@ -117,7 +134,13 @@ def _checked(path: Path, key: str, value: object) -> Value:
     return value
 
 
-_WORDS = {str: "a text in quotes", int: "a whole number", float: "a number"}
+_WORDS = {
+    str: "a text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+HIDDEN = "(not shown)"
 
 
 def _shown(value: object) -> str:
