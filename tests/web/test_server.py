@@ -49,7 +49,7 @@ class Application:
             raise RuntimeError("a secret path /srv/secret.py")
         if path.startswith("/slow"):
             self.waiting.release()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(60)  # longer than any client waits
         if path == "/leave":
             self.waiting.release()
             until(environ["waitress.client_disconnected"])
