@@ -45,11 +45,15 @@ def refining(found: Tile, question: Question, weak_below: float | None) -> Tile:
             "plus": question.with_part("plus", key) if can_grow and not is_first else None,
             "minus": question.with_part("minus", key) if can_grow and not is_first else None,
             "picked": sign,
-            "is_weak": bool(
-                weak_below is not None and found.score is not None and found.score < weak_below
-            ),
+            "is_weak": _is_weak(found, question, weak_below),
         }
     )
+
+
+def _is_weak(found: Tile, question: Question, weak_below: float | None) -> bool:
+    """Whether a random image could score as much: not known where a picture was subtracted."""
+    known = weak_below is not None and found.score is not None and not question.minus
+    return known and (found.score or 0) < (weak_below or 0)
 
 
 def _picked(key: str, question: Question) -> Sign | None:

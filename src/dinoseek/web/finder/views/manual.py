@@ -36,21 +36,24 @@ def _operations(document: dict[str, Any], base: str) -> Iterator[Operation]:
                 path=path,
                 summary=said.get("summary", ""),
                 description=said.get("description", ""),
-                parameters=tuple(_parameters(document, said)),
+                parameters=(*_fields(document, said), *_parameters(said)),
                 example=_example(method, base + path, said),
             )
 
 
-def _parameters(document: dict[str, Any], said: dict[str, Any]) -> Iterator[Fact]:
+def _parameters(said: dict[str, Any]) -> Iterator[Fact]:
     for parameter in said.get("parameters", ()):
         yield _fact(parameter["name"], parameter["schema"])
+
+
+def _fields(document: dict[str, Any], said: dict[str, Any]) -> Iterator[Fact]:
     for kind, content in said.get("requestBody", {}).get("content", {}).items():
         schema = content["schema"]
         if "$ref" in schema:
             schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         for name, about in schema["properties"].items():
             if kind == "multipart/form-data":
-                about = {**about, "description": "the picture, as a file of the form"}
+                about = {**about, "description": "the picture", "type": "file of a form"}
             yield _fact(name, about)
 
 
