@@ -17,13 +17,14 @@ import pytest
 from PIL import Image
 
 import dinoseek.images.pool as pool_module
-from dinoseek.errors import ImageError, MachineError
+from dinoseek.errors import ImageError, MachineError, UsageError
 from dinoseek.images.ahead import ahead
 from dinoseek.images.decode import decode
 from dinoseek.images.limits import Limits
 from dinoseek.images.perceptual_hash import look
 from dinoseek.images.pool import DecoderPool
 from dinoseek.images.preprocess import find_preset
+from dinoseek.images.region import Region
 
 PRESET = find_preset("squash@28")
 BAD = (sys.executable, str(Path(__file__).with_name("bad_decoder.py")))
@@ -86,6 +87,55 @@ def test_an_error_comes_back_with_its_code_its_reason_and_what_to_do():
         pool.decode(picture(), "photo\n.png")
 
     assert there.value.as_dict() == here.value.as_dict()
+
+
+def test_a_region_is_cut_from_the_full_size_before_the_preset_and_the_preview_shows_all():
+    data = picture(size=(2000, 1400), form="JPEG")
+    region = Region(1000, 0, 1000, 700)
+    with DecoderPool(find_preset("squash@28-fast")) as pool:
+        decoded = pool.decode(data, "x", region=region, thumbnail_side=500)
+        whole = pool.decode(data, "x", thumbnail_side=500)
+
+    alone = decode(data).crop((1000, 0, 2000, 700))
+    assert np.array_equal(decoded.prepared, find_preset("squash@28-fast").apply(alone))
+    assert not np.array_equal(decoded.prepared, whole.prepared)
+    assert (decoded.width, decoded.height) == (2000, 1400)
+    for each in (decoded, whole):  # even if it is read at a smaller scale
+        assert max(Image.open(BytesIO(each.thumbnail)).size) <= 500
+
+
+def test_a_region_that_reaches_outside_is_an_error_of_the_question_as_it_is_here():
+    region = Region(30, 0, 20, 10)
+    with pytest.raises(UsageError) as here:
+        region.of(decode(picture()), "photo.png")
+    with DecoderPool(PRESET, workers=1) as pool:
+        with pytest.raises(UsageError) as there:
+            pool.decode(picture(), "photo.png", region=region)
+        (child,) = children()
+        assert pool.decode(picture(), "next").width == 40
+        assert children() == [child]
+    assert there.value.as_dict() == here.value.as_dict()
+
+
+def test_a_thumbnail_alone_is_upright_small_and_has_nothing_but_pixels():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "SECRET"
+    data = picture(size=(2000, 1000), form="JPEG", exif=exif)
+    with DecoderPool(find_preset("official@518")) as pool:
+        small = pool.thumbnail(data, "x", 320)
+        assert Image.open(BytesIO(small)).size == (160, 320)
+        assert b"SECRET" not in small
+        assert Image.open(BytesIO(pool.thumbnail(picture(), "x", 320))).size == (40, 30)
+
+
+def test_a_thumbnail_needs_no_preset_that_takes_the_picture():
+    with DecoderPool(find_preset("official")) as pool:
+        small = pool.thumbnail(picture(size=(1000, 10)), "long.png", 320)
+        assert Image.open(BytesIO(small)).size == (320, 3)
+        with pytest.raises(ImageError) as caught:
+            pool.thumbnail(b"no picture", "a.txt")
+        assert (caught.value.code, caught.value.subject) == ("image.unrecognised", "a.txt")
 
 
 def test_IMG_18_a_picture_of_too_many_scans_is_refused_in_the_process_too():

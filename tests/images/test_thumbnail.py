@@ -63,3 +63,14 @@ def test_what_does_not_compress_gets_a_lower_quality():
     file = BytesIO()
     noise.save(file, "JPEG", quality=80)
     assert len(thumbnail_jpeg(noise)) < 0.75 * len(file.getvalue())
+
+
+def test_a_large_one_may_have_as_many_bytes_for_each_pixel_as_a_small_one(photo):
+    small = Image.fromarray(photo).resize((1280, 960), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, 6, (960, 1280, 3))
+    image = Image.fromarray(np.clip(np.asarray(small) + grain, 0, 255).astype(np.uint8))
+    data = thumbnail_jpeg(image, side=1280)
+    assert len(data) > 24_000
+    file = BytesIO()
+    image.save(file, "JPEG", quality=80)
+    assert Image.open(BytesIO(data)).quantization == Image.open(file).quantization

@@ -238,7 +238,7 @@ from dinoseek.search import search
 from dinoseek.web.live.galleries import Galleries
 
 Path("/").as_uri()  # Python 3.13 imports its parts late, from where "nobody" may not read
-embedder = load_embedder("color-histogram")
+embedder = load_embedder("color-histogram", preprocess="squash@28")
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -272,36 +272,33 @@ def test_a_gallery_that_cannot_be_written_is_searched_and_seen_to_change(templat
 
 
 def test_the_summary_is_at_most_a_second_old_and_outlives_the_gallery(galleries, path, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("dinoseek.web.live.galleries.time.monotonic", lambda: now[0])
     assert galleries.summary() == (6, "color-histogram")
     galleries.run(lambda gallery: gallery.remove([1]))
     assert galleries.summary() == (6, "color-histogram")
-    now[0] += 1.1
+    galleries._summary_until = 0
     assert galleries.summary() == (5, "color-histogram")
     monkeypatch.setattr(galleries, "run", lambda _: 1 / 0)
-    now[0] += 0.5
     assert galleries.summary() == (5, "color-histogram")
 
     def fail(_):
         raise MachineError("gallery.locked", "x", "another process is writing")
 
     monkeypatch.setattr(galleries, "run", fail)
-    now[0] += 1.1
+    galleries._summary_until = 0
     assert galleries.summary() == (5, "color-histogram")
 
 
-def test_closing_ends_the_threads_closes_the_files_and_turns_away_who_comes(make, path):
+def test_closing_ends_the_threads_closes_the_files_and_turns_away_who_comes(make, path, many):
     before = descriptors()
     galleries = make(path)
     everywhere(galleries, found)
     assert descriptors() != before
-    go_on = threading.Event()
-    waiting = [threading.Thread(target=galleries.run, args=(lambda _: go_on.wait(10),))]
-    waiting[0].start()
+    begun, go_on = threading.Event(), threading.Event()
+    at_work = many.submit(galleries.run, lambda _: begun.set() or go_on.wait(10))
+    assert begun.wait(10)
     threading.Timer(0.1, go_on.set).start()
     galleries.close()
-    waiting[0].join()
+    assert at_work.result() is True
     assert descriptors() == before
     assert not any("photos.dino" in line for line in maps())
     with pytest.raises(Busy):
