@@ -30,8 +30,7 @@ function crop(figure) {
   }
   frame.append(box);
   frame.tabIndex = 0;
-  field.disabled = false; // without script the four numbers are sent instead
-  for (const side of sides) side.removeAttribute("name");
+  for (const side of sides) side.removeAttribute("name"); // they are sent without script only
   let region = parse(field.value);
   show();
 
