@@ -21,7 +21,7 @@ BENCH := $(VENV)/.bench-done
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-torch setup-bench demo serve test test-fast check fix lint types arch docs docs-check golden bench lock clean
+.PHONY: help setup setup-torch setup-bench demo serve test test-fast check fix lint types arch docs docs-check messages screenshots golden bench lock clean
 
 help: ## show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,12 @@ docs: $(SETUP) ## write docs/cli.md from --help
 
 docs-check: $(SETUP)
 	@$(BIN)/cog --check docs/cli.md
+
+messages: $(SETUP) ## bring the page's translations up to date (needs gettext)
+	@$(BIN)/python tools/messages.py
+
+screenshots: $(SETUP) ## draw the pictures of docs/images anew (needs Chromium; ARGS="--model FILE")
+	@$(BIN)/python tools/screenshots.py $(ARGS)
 
 golden: $(TORCH) ## compute the expected outputs in tests/golden anew, with transformers
 	@$(BIN)/python tools/make_golden.py $(ARGS)

@@ -82,3 +82,12 @@ def test_refining_moves_a_picture_from_one_side_to_the_other() -> None:
 
 def test_a_picture_can_be_taken_away() -> None:
     assert asked("7", "plus=3&minus=4").without_part("3") == "/q/7?minus=4"
+
+
+def test_a_region_may_come_in_four_fields() -> None:
+    fields = "region=numbers&region-x=10&region-y=20&region-w=30&region-h=40"
+    assert asked("7", fields) == asked("7", "region=10%25,20%25,30%25,40%25")
+
+
+def test_the_whole_picture_is_no_region() -> None:
+    assert asked("7", "region=0%25,0%25,100%25,100%25").region is None

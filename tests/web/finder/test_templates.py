@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from babel.messages.extract import extract
 
 FINDER = Path(__file__).parents[3] / "src/dinoseek/web/finder"
 TEMPLATES = sorted((FINDER / "templates/finder").glob("*.html"))
@@ -52,6 +53,19 @@ def test_each_word_is_said_in_chinese(path: Path) -> None:
         chinese = gettext.GNUTranslations(file)._catalog
     known = {key[0] if isinstance(key, tuple) else key for key in chinese}
     assert said(path.read_text("utf-8")) - known == set()
+
+
+def test_each_word_of_the_code_is_said_in_chinese() -> None:
+    with (WORDS / "django.mo").open("rb") as file:
+        chinese = gettext.GNUTranslations(file)._catalog
+    known = {key[0] if isinstance(key, tuple) else key for key in chinese}
+    spoken = set()
+    for path in sorted(FINDER.parent.rglob("*.py")):
+        with path.open("rb") as file:
+            for _, words, *_ in extract("python", file, keywords={"_": None, "ngettext": (1, 2)}):
+                spoken.update(words[:1] if isinstance(words, tuple) else [words])
+    assert len(spoken) > 50
+    assert spoken - known == set()
 
 
 def test_compiled_words_are_those_of_the_source() -> None:

@@ -4,8 +4,10 @@ import random
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
+from django.http import QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from dinoseek.errors import DinoseekError
 from dinoseek.gallery import facets
@@ -19,6 +21,8 @@ from dinoseek.web.finder.narrowing import shown_facets
 from dinoseek.web.finder.question import SIZES, Question, is_id
 from dinoseek.web.finder.tiles import name_of, picture_address, refining, tile
 from dinoseek.web.now import service
+
+_LONGEST_DETAIL = 120  # characters
 
 
 def search_shown(
@@ -40,7 +44,7 @@ def search_shown(
         previous=question.address(page=question.page - 1) if question.page > 1 else None,
         sizes=[_size(k, question.k) for k in SIZES],
         where=question.where,
-        where_error=str(problem) if problem else None,
+        where_error=problem.reason if problem else None,
         where_notes=found.notes if found else (),
         columns=[each.name for each in known],
         facets=shown_facets(known, question.facets),
@@ -168,7 +172,28 @@ def _visit(visit: Visit, digests: dict[int, str], pictures: set[str]) -> shown.V
         number=visit.pk,
         address=f"{path}?{visit.parameters}" if visit.parameters else path,
         label=visit.label,
-        detail=_("refined") if visit.parameters else "",
+        detail=_detail(visit.parameters),
         when=visit.when,
         image=image,
     )
+
+
+def _detail(parameters: str) -> str:
+    """What a past search was narrowed or refined by, in a few words."""
+    question = Question.of("0", QueryDict(parameters))
+    count = len(question.plus) + len(question.minus)
+    parts = [
+        ngettext("%(n)d more picture", "%(n)d more pictures", count) % {"n": count}
+        if count
+        else "",
+        _("a part of the picture") if question.region else "",
+        question.where,
+        *(f"{name.partition('-')[2]}: {value}" for name, value in sorted(question.facets.items())),
+        _("from %(score)s on") % {"score": question.min} if question.min else "",
+    ]
+    return ", ".join(filter(None, parts))[:_LONGEST_DETAIL]
+
+
+def _more(count: int) -> str:
+    text = ngettext("%(n)d more picture", "%(n)d more pictures", count)
+    return text % {"n": count} if count else ""

@@ -15,6 +15,7 @@ SIZES = (20, 40, 100)
 MOST_HITS = 1_000  # by paging on: a person has seen enough, and each page ranks all before it
 MOST_PARTS = 16
 _MOST_TEXT = 2_000
+_NUMBERS, _EVERYTHING = "numbers", "0%,0%,100%,100%"
 FACET_PREFIXES = ("is-", "min-", "max-")
 
 
@@ -40,7 +41,7 @@ class Question:
     @classmethod
     def of(cls, key: str, given: QueryDict) -> "Question":
         """The question of an address; UsageError for a region that is none."""
-        text = given.get("region", "").strip()
+        text = _region_of(given)
         k = _whole(given.get("k"), SIZES[0], 1, SIZES[-1])
         return cls(
             key=key,
@@ -124,6 +125,14 @@ def is_key(text: object) -> bool:
 def is_id(key: str) -> bool:
     """Whether a key is an image of the gallery."""
     return key.isdigit()
+
+
+def _region_of(given: QueryDict) -> str:
+    """The region's text, also where a form has it in four fields; "" for the whole picture."""
+    text = given.get("region", "").strip()
+    if text == _NUMBERS:
+        text = ",".join(f"{given.get(f'region-{side}', '').strip()}%" for side in "xywh")
+    return "" if text == _EVERYTHING else text
 
 
 def _whole(text: str | None, usual: int, least: int, most: int) -> int:

@@ -112,7 +112,6 @@ class Search:
     all_matches: str | None
     fold: bool
     milliseconds: int
-    is_expired: bool = False
     error: str | None = None
 
     @property
