@@ -45,7 +45,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         self.seen.append(environ)
         path = environ["PATH_INFO"]
-        if path == "/fail":
+        if path.startswith("/fail"):
             raise RuntimeError("a secret path /srv/secret.py")
         if path.startswith("/slow"):
             self.waiting.release()
@@ -732,8 +732,8 @@ def test_WEB_34_paths_in_the_servers_log_stay_on_their_line(
     server: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="waitress"):
-        server.get("/fail/%0a%1b[31mforged".replace("/fail/", "/fail%2f../") + "x" * 9_000)
-        server.get("/fail?%0a")
+        server.get("/fail/%0a%1b[31mforged" + "x" * 9_000)
+    assert caplog.records
     for record in caplog.records:
         message = record.getMessage()
         assert message.isprintable()

@@ -62,6 +62,13 @@ def test_WEB_01_file_one_byte_over_the_limit_is_refused(site: Make) -> None:
     assert (response.status_code, code(response)) == (413, "image.too_large_bytes")
 
 
+def test_WEB_01_too_large_file_is_refused_while_it_arrives_wherever_it_is_sent(site: Make) -> None:
+    body = part(b"x" * (LIMIT + 1)) + b"--xyz--\r\n"
+    kind = "multipart/form-data; boundary=xyz"
+    response = site().client.generic("POST", "/preferences/theme", body, content_type=kind)
+    assert response.status_code == 413  # by what reads forms, before what the address does
+
+
 def test_WEB_01_uploads_are_not_written_to_disk(
     site: Make, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

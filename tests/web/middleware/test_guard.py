@@ -17,6 +17,8 @@ def test_WEB_13_request_for_another_host_is_refused(site: Make) -> None:
         for path in ("/", "/healthz", "/api/v1/gallery", "/search"):
             response = client.get(path, headers={"Host": host})
             assert response.status_code == 400, (host, path)
+            if path.startswith("/api/"):
+                assert response.json()["error"]["code"] == "host"
 
 
 def test_WEB_13_forwarded_host_is_not_believed(site: Make) -> None:
