@@ -8,6 +8,7 @@ from PIL import Image
 
 from dinoseek.cli.demo import some
 from dinoseek.cli.main import run
+from dinoseek.duplicates.find import find_duplicates
 from dinoseek.gallery.factory import open_gallery
 from dinoseek.gallery.filters import parse
 from dinoseek.weights import hub
@@ -95,18 +96,20 @@ def test_the_built_in_model_asked_for_needs_no_excuse(demo, photos):
 @pytest.mark.slow
 def test_without_a_folder_a_gallery_is_drawn_and_running_again_embeds_nothing(demo):
     out, first = demo()
-    pictures = sorted((out / "pictures").iterdir())
+    pictures = sorted((out / "pictures").rglob("*.jpg"))
     page = (out / "index.html").read_bytes()
 
     _, second = demo()
 
-    assert len(pictures) == 88
-    assert "88 stored" in first.err
-    assert "0 stored, 88 unchanged" in second.err
+    assert len(pictures) == 90
+    assert "89 stored, 0 unchanged, 1 duplicates" in first.err
+    assert "0 stored, 90 unchanged" in second.err
     assert (out / "index.html").read_bytes() == page
     assert f"dinoseek serve {out / 'demo.dino'} --open" in first.out
     with open_gallery(out / "demo.dino", readonly=True) as gallery:
         waves = gallery.get(gallery.matching(parse('family = "waves" and number > 6')))
+        levels = {group.level: len(group.members) for group in find_duplicates(gallery, "near")}
+    assert levels == {"exact": 2, "near": 2}
     assert [record.caption for record in waves] == ["a drawing of waves"] * 2
     queries = [line.split("-")[0] for line in first.out.splitlines() if " -> " in line]
     assert len(set(queries)) == 6  # each of another family

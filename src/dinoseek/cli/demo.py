@@ -24,6 +24,7 @@ QUERIES = 6
 HITS = 6
 _PAGE = "index.html"
 _GALLERY = "demo.dino"
+_COPIED, _SHRUNK = "sunset-03.jpg", "city-05.jpg"
 _OURS = b'name="generator" content="dinoseek"'
 
 
@@ -108,8 +109,25 @@ def draw(folder: Path) -> Path:
     from dinoseek.report.demo_gallery import draw_gallery
 
     click.echo(f"drawing pictures into {printable(folder)}", err=True)
-    draw_gallery(folder)
+    draw_twins(draw_gallery(folder), folder / "twins")
     return folder
+
+
+def draw_twins(files: Sequence[Path], folder: Path) -> None:
+    """A copy of one picture and a smaller one of another: something to find duplicates of."""
+    from shutil import copyfile
+
+    from PIL import Image
+
+    named = {file.name: file for file in files}
+    try:
+        folder.mkdir(exist_ok=True)
+        copyfile(named[_COPIED], folder / _COPIED)
+        with Image.open(named[_SHRUNK]) as image:
+            size = (image.width * 3 // 4, image.height * 3 // 4)
+            image.resize(size, Image.Resampling.LANCZOS).save(folder / _SHRUNK, quality=85)
+    except OSError as exc:
+        raise MachineError("demo.unwritable", folder, exc.strerror or str(exc)) from exc
 
 
 def describe(table: Path, folder: str | Path) -> "ListSource":
@@ -117,11 +135,10 @@ def describe(table: Path, folder: str | Path) -> "ListSource":
     from dinoseek.ingest.lists import from_table
 
     lines = ["path,caption,family,number"]
-    for file in sorted(Path(folder).glob("*.jpg")):
+    for file in sorted(Path(folder).rglob("*.jpg")):
         family, _, number = file.stem.rpartition("-")
-        lines.append(
-            f"{Path(folder).name}/{file.name},a drawing of {family},{family},{int(number)}"
-        )
+        path = file.relative_to(table.parent).as_posix()
+        lines.append(f"{path},a drawing of {family},{family},{int(number)}")
     try:
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as exc:
