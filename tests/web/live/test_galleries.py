@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,18 @@ def test_a_gallery_that_cannot_be_written_is_searched_and_seen_to_change(templat
             found, _ = process.communicate("look again\n", timeout=60)
     assert found.startswith("(True, 7)\n")
     assert process.returncode == 0
+
+
+def test_a_gallery_that_can_only_be_read_is_opened_anew_when_its_record_changed(
+    make, path, monkeypatch
+):
+    readonly = partial(open_gallery, readonly=True)
+    monkeypatch.setattr("dinoseek.web.live.galleries.open_gallery", readonly)
+    galleries = make(path, threads=1)
+    first = galleries.run(lambda gallery: gallery)
+    assert galleries.run(lambda gallery: gallery) is first
+    os.utime(path / "gallery.sqlite")
+    assert galleries.run(lambda gallery: gallery) is not first
 
 
 def test_the_summary_is_at_most_a_second_old_and_outlives_the_gallery(galleries, path, monkeypatch):

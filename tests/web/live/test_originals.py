@@ -68,6 +68,13 @@ def test_WEB_11_a_file_that_became_a_link_out_of_its_folder_is_refused(originals
     assert refused(originals, 1) == "path.outside"
 
 
+def test_WEB_11_what_lies_outside_is_not_even_opened(originals, file, monkeypatch):
+    file.unlink()
+    file.symlink_to("/dev/null")  # opening a device can do something
+    monkeypatch.setattr("dinoseek.web.live.originals.os.open", lambda *_: 1 / 0)
+    assert refused(originals, 1) == "path.outside"
+
+
 def test_WEB_11_a_folder_that_became_a_link_out_of_the_root_is_refused(index, tmp_path, embedder):
     (tmp_path / "root" / "inner").mkdir(parents=True)
     (tmp_path / "root" / "inner" / "a.jpg").write_bytes(photo(1))

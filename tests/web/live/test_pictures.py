@@ -91,6 +91,15 @@ def test_WEB_21_a_thousand_identical_pictures_are_decoded_and_embedded_once(read
     assert found["dinoseek_embedding_cache_total", "hit"] == 999
 
 
+def test_WEB_21_who_looked_before_another_was_done_does_not_do_it_again(reading, monkeypatch):
+    reading.read(photo(), "a")
+    look, looks = reading.pictures._remembered, iter([None])
+    monkeypatch.setattr(reading.pictures, "_remembered", lambda key: next(looks, look(key)))
+    assert reading.read(photo(), "b").preview
+    assert (reading.embedded, len(reading.decoders.decoded)) == (1, 1)
+    assert reading.decoders.shrunk == []
+
+
 def test_other_pictures_and_other_regions_are_other_work(reading, embedder):
     left, right = Region(0, 0, 50, 100, percent=True), Region(50, 0, 50, 100, percent=True)
     image = Image.new("RGB", (40, 30), "red")
