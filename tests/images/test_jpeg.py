@@ -49,6 +49,14 @@ def test_IMG_18_scans_are_counted_before_decoding(count, code, photo, encode, re
     assert refused(with_scans(photo, encode, 65), limits=Limits(max_scans=64)) != ""
 
 
+def test_IMG_18_a_large_picture_may_have_fewer_scans(photo, encode, refused):
+    data = with_scans(photo, encode, 20)
+    pixels = photo.shape[0] * photo.shape[1]
+    assert refused(data, limits=Limits(max_scanned_pixels=20 * pixels)) == ""
+    fewer = Limits(max_scanned_pixels=20 * pixels - 1)
+    assert refused(data, limits=fewer) == "image.too_many_scans"
+
+
 def test_IMG_18_what_looks_like_scans_outside_the_picture_is_not_counted(photo, encode, refused):
     data = encode(photo, "JPEG")
     fake = b"\xff\xda" * 300

@@ -79,6 +79,14 @@ def test_a_picture_comes_back_as_it_would_be_decoded_here():
     assert (small.format, small.size) == ("JPEG", (256, 192))
 
 
+def test_a_decoder_can_leave_a_busy_machine_to_others():
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    with DecoderPool(find_preset("official"), niceness=3) as pool:
+        pool.decode(picture(), "a.png")
+        (child,) = pool._idle
+        assert os.getpriority(os.PRIO_PROCESS, child._process.pid) == min(mine + 3, 19)
+
+
 def test_an_error_comes_back_with_its_code_its_reason_and_what_to_do():
     limits = Limits(max_pixels=100)
     with pytest.raises(ImageError) as here:

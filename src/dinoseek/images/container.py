@@ -99,7 +99,7 @@ def _allowed_kind(data: bytes, subject: object, limits: Limits) -> str:
 
 
 def _prepare_jpeg(data: bytes, subject: object, limits: Limits) -> Source:
-    head = jpeg.parse(data, subject, max_scans=limits.max_scans)
+    head = jpeg.parse(data, subject, limits)
     check_size(*head.size, subject, limits)
     if head.bits != 8 or head.components not in (1, 3, 4):
         reason = f"a JPEG file of {head.components} components with {head.bits} bits"

@@ -36,7 +36,9 @@ class Job:
 
     `memory` is in bytes, beyond what the process has before the first picture. `cpu_seconds` is
     what one picture may take of the processor, `seconds` what it may take by the clock, on a busy
-    machine far more. Where the system has no such limits (memory: all but Linux) they do not hold.
+    machine far more. `niceness` is how much less of a busy machine the process gets than others,
+    as the system counts it. Where the system has no such limits (memory: all but Linux) they do
+    not hold.
     """
 
     preset: str
@@ -45,6 +47,7 @@ class Job:
     memory: int = 3 * 2**29
     cpu_seconds: float = 10.0
     seconds: float = 60.0
+    niceness: int = 0
 
     def header(self) -> dict[str, Any]:
         """The job as a message."""
@@ -118,6 +121,8 @@ def _serve(source: BinaryIO, target: BinaryIO) -> None:
     job = Job.of(header)
     preset = find_preset(job.preset)
     _limit_memory(job.memory)
+    if job.niceness and hasattr(os, "nice"):
+        os.nice(job.niceness)
     send(target, {"ready": True})
     while True:
         header, (data,) = receive(source)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dinoseek.errors import ImageError
+from dinoseek.images.limits import DEFAULT_LIMITS, Limits
 
 # A marker that opens a segment: not fill (FF FF), not an escaped FF, not TEM, RSTn or SOI.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
@@ -36,7 +37,7 @@ class Jpeg:
     is_exotic: bool
 
 
-def parse(data: bytes, subject: object, *, max_scans: int) -> Jpeg:
+def parse(data: bytes, subject: object, limits: Limits = DEFAULT_LIMITS) -> Jpeg:
     """Reads the segments of `data`, which begins as a JPEG file does.
 
     Metadata is left out because Pillow does more with it than is wanted: it parses EXIF, Photoshop
@@ -53,13 +54,14 @@ def parse(data: bytes, subject: object, *, max_scans: int) -> Jpeg:
         if _is_needed(marker, body):
             kept.append(view[begin - 2 : end])
     kept.append(view[end:])  # the last segment was the header of the first scan
-    _check_scans(data, end, subject, max_scans)
     if len(frame) < 6:
         raise ImageError("image.corrupt", subject, "it is a JPEG file without a frame header")
+    size = int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")
+    _check_scans(data, end, subject, limits.scans_of(*size))
     return Jpeg(
         data=b"".join(kept),
         exif=exif,
-        size=(int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")),
+        size=size,
         bits=frame[0],
         components=frame[5],
         is_exotic=process not in _COMMON,
@@ -107,7 +109,7 @@ def _check_scans(data: bytes, at: int, subject: object, max_scans: int) -> None:
             return
         scans += found[1][0] == _SOS
         if scans > max_scans:
-            reason = f"a JPEG file of more than {max_scans} scans is made to keep a decoder busy"
+            reason = f"a JPEG file of its size and over {max_scans} scans keeps a decoder busy"
             raise ImageError("image.too_many_scans", subject, reason)
         at = found.end() + max(int.from_bytes(data[found.end() : found.end() + 2], "big"), 2)
     raise ImageError("image.corrupt", subject, f"more than {_MAX_MARKERS} segments")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dinoseek.errors import ImageError
 
+_NUMBERS = ("max_bytes", "max_pixels", "max_side", "max_scans", "max_scanned_pixels")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -12,21 +13,27 @@ class Limits:
     """What `decode` accepts; a picture over any of these is refused before a pixel is allocated.
 
     The number of scans matters because each scan of a progressive JPEG passes over all pixels
-    again: 140 KB of empty scans keep a decoder busy for seconds.
+    again: 140 KB of empty scans keep a decoder busy for seconds. `max_scanned_pixels` bounds pixels
+    times scans; cameras and programs write about ten scans.
     """
 
     max_bytes: int = 64_000_000
     max_pixels: int = 50_000_000
     max_side: int = 30_000
     max_scans: int = 256
+    max_scanned_pixels: int = 12_800_000_000
     formats: tuple[str, ...] = FORMATS
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes", "max_pixels", "max_side", "max_scans"):
+        for name in _NUMBERS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if unknown := set(self.formats) - set(FORMATS):
             raise ValueError(f"formats has {sorted(unknown)}, known are {', '.join(FORMATS)}")
+
+    def scans_of(self, width: int, height: int) -> int:
+        """How many scans a progressive JPEG of `width` x `height` pixels may have."""
+        return min(self.max_scans, max(1, self.max_scanned_pixels // max(1, width * height)))
 
 
 DEFAULT_LIMITS = Limits()

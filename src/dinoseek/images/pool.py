@@ -72,6 +72,7 @@ class DecoderPool:
         seconds: float = Job.seconds,
         memory: int = Job.memory,
         cpu_seconds: float = Job.cpu_seconds,
+        niceness: int = Job.niceness,
         program: Sequence[str] | None = None,
     ) -> None:
         if find_preset(preset.name) != preset:
@@ -83,6 +84,7 @@ class DecoderPool:
             memory=memory,
             cpu_seconds=cpu_seconds,
             seconds=seconds,
+            niceness=niceness,
         )
         self.workers = workers
         self._program = program or _PROGRAM

@@ -14,6 +14,7 @@ WEB_LIMITS = Limits(
     max_bytes=10_000_000,
     max_pixels=33_200_000,
     max_scans=64,
+    max_scanned_pixels=500_000_000,  # about half a second
     formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"),
 )
 # What a form has besides the picture: its other fields and the lines around them.

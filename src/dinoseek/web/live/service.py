@@ -33,6 +33,7 @@ THUMBNAILS = "thumbnails.sqlite"  # in the server's own folder
 # A picture from a stranger may take less time than one of the gallery, which was indexed before.
 _UPLOAD_CPU_SECONDS, _UPLOAD_SECONDS = 5.0, 15.0
 _FETCH_SECONDS = 10.0
+_NICENESS = 5  # decoders wait for the model, which every search waits for
 _DECODERS = 2  # processes, for uploads and for thumbnails each
 _READY_SECONDS = 1.0
 _SAME = 1e-4  # how far a vector of unit length may be off: threads add in another order
@@ -191,8 +192,10 @@ def _decoders(config: ServeConfig, embedder: Embedder) -> tuple[DecoderPool, Dec
         workers=_DECODERS,
         cpu_seconds=_UPLOAD_CPU_SECONDS,
         seconds=_UPLOAD_SECONDS,
+        niceness=_NICENESS,
     )
-    return uploads, DecoderPool(embedder.preset, DEFAULT_LIMITS, workers=_DECODERS)
+    small = DecoderPool(embedder.preset, DEFAULT_LIMITS, workers=_DECODERS, niceness=_NICENESS)
+    return uploads, small
 
 
 def _quick(fetch: FetchOptions, config: ServeConfig) -> FetchOptions:
