@@ -3,7 +3,9 @@
 import ipaddress
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
+_CLIENTS = 1024  # whose networks are remembered
 LONGEST = 200  # characters of a value
 
 
@@ -19,6 +21,7 @@ def one_line(text: str) -> str:
     return escaped[:LONGEST]
 
 
+@lru_cache(_CLIENTS)
 def network(address: str) -> str:
     """The network of `address` that one customer has: itself for IPv4, its /64 for IPv6."""
     try:
@@ -32,6 +35,7 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+@lru_cache(_CLIENTS)
 def blurred(address: str) -> str:
     """`address` without its last byte, or beyond its /48: it tells networks apart, not people."""
     try:

@@ -20,6 +20,7 @@ _YEAR = 31_536_000  # seconds
 _MIDDLEWARE = (
     "dinoseek.web.middleware.record.record",
     "dinoseek.web.middleware.headers.headers",
+    "django.middleware.locale.LocaleMiddleware",  # refusals are in the reader's language, too
     "dinoseek.web.middleware.guard.guard",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -27,7 +28,6 @@ _MIDDLEWARE = (
     "dinoseek.web.middleware.gate.gate",
     "dinoseek.web.middleware.admission.admission",
     "dinoseek.web.middleware.faults.faults",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -84,7 +84,7 @@ def _apps(config: ServeConfig) -> dict[str, Any]:
     more = _ACCOUNTS_APPS if config.accounts else ()
     middleware = list(_MIDDLEWARE)
     if config.accounts:
-        place = middleware.index("django.middleware.locale.LocaleMiddleware")
+        place = middleware.index("django.middleware.common.CommonMiddleware")
         middleware[place:place] = _ACCOUNTS_MIDDLEWARE
     return {
         "INSTALLED_APPS": [

@@ -256,3 +256,35 @@ def test_every_page_knows_head_and_refuses_what_it_does_not_take(site, path) -> 
     assert here.client.head(path, follow=True).status_code == 200
     for method in ("put", "delete", "patch"):
         assert getattr(here.client, method)(path).status_code in (403, 405)
+
+
+def test_WEB_18_a_picture_that_there_is_no_room_for_is_refused_without_a_word_in_the_log(
+    site, picture, monkeypatch, caplog
+) -> None:
+    here = site()
+    monkeypatch.setattr(type(here.service.pictures), "is_full", True)
+    for path in ("/search", "/api/v1/search"):
+        response = here.post(path, {"image": upload(picture)})
+        assert response.status_code == 503
+        assert int(response["Retry-After"]) >= 1
+    assert [entry for entry in caplog.records if entry.levelno >= 40] == []
+    assert here.client.get("/q/1").status_code == 200, "searches by id go on"
+
+
+def test_an_error_page_is_shown_in_the_readers_language_even_without_a_gallery(
+    site, gallery_path
+) -> None:
+    here = site()
+    (gallery_path / "gallery.sqlite").rename(gallery_path / "away")
+    response = here.client.get("/q/1", headers={"Accept-Language": "zh-CN"})
+    assert response.status_code == 503
+    assert re.search(r"[\u4e00-\u9fff]{4}", response.content.decode())
+    (gallery_path / "away").rename(gallery_path / "gallery.sqlite")
+    assert here.client.get("/q/1").status_code == 200
+
+
+def test_a_refusal_before_any_view_is_in_the_readers_language(site) -> None:
+    here = site()
+    response = here.client.get("/?" + "x" * 9000, headers={"Accept-Language": "zh-CN"})
+    assert response.status_code == 414
+    assert re.search(r"[\u4e00-\u9fff]{4}", response.content.decode())

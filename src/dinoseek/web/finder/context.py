@@ -5,7 +5,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.translation import get_language
 
+from dinoseek.errors import DinoseekError
 from dinoseek.web.finder import people, shown
+from dinoseek.web.live.busy import Busy
 from dinoseek.web.now import config, service
 
 THEMES = ("auto", "light", "dark")
@@ -40,7 +42,10 @@ def around(request: HttpRequest) -> dict[str, Any]:
 
 def gallery_shown() -> shown.Gallery:
     """What is searched."""
-    images, model = service().galleries.summary()
+    try:
+        images, model = service().galleries.summary()
+    except (DinoseekError, Busy):  # a page that says so needs its frame all the same
+        images, model = 0, ""
     path = config().gallery
     command = f"dinoseek index PHOTOS --gallery {path.name}"
     return shown.Gallery(name=path.stem, images=images, model=model, index_command=command)

@@ -21,4 +21,11 @@ def tell(
     if rejected and held is not None:
         held.timings.count_rejected(rejected)
     number = getattr(request, "request_id", "")
-    return problem_response(request, replace(problem, request_id=number), headers)
+    response = problem_response(request, replace(problem, request_id=number), headers)
+    mark_told(response)
+    return response
+
+
+def mark_told(response: HttpResponse) -> None:
+    """Keeps Django from logging an answer of 500 and above once more, as an error."""
+    response._has_been_logged = True  # type: ignore[attr-defined]

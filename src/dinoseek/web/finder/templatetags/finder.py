@@ -1,6 +1,7 @@
 """What the templates need beside Django's own tags: icons, links, and numbers as text."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django import template
@@ -19,7 +20,12 @@ CUTS = tuple(tenths / 10 for tenths in range(1, 10))
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """A picture of the sprite, for the eye only: words beside it say the same."""
-    sprite = static("finder/icons.svg")
+    return _icon(name)
+
+
+@cache
+def _icon(name: str) -> SafeString:
+    sprite = static("finder/icons.svg")  # its name does not change while a server runs
     return format_html(
         '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', sprite, name
     )

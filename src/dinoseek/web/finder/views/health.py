@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from dinoseek.web.finder import people
+from dinoseek.web.middleware.telling import mark_told
 from dinoseek.web.now import config, service
 
 _NOT_READY = 503
@@ -22,7 +23,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     body: dict[str, object] = {"ready": not problems}
     if people.is_near(request) and config().trusted_proxy is None:
         body["problems"] = problems
-    return JsonResponse(body, status=_NOT_READY if problems else 200)
+    response = JsonResponse(body, status=_NOT_READY if problems else 200)
+    mark_told(response)
+    return response
 
 
 @require_safe
