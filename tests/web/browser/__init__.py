@@ -1,0 +1,1 @@
+"""The page in Chromium, served by `dinoseek serve`: what a person sees and does."""
