@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def config() -> ServeConfig:
     """How the server was started."""
-    found: ServeConfig = settings.SERVE_CONFIG  # type: ignore[misc]
+    found: ServeConfig = settings.SERVE_CONFIG
     return found
 
 
 def service() -> "Service":
     """The gallery, the model and all that belongs to them."""
-    found: Service = settings.SERVE_SERVICE  # type: ignore[misc]
+    found: Service = settings.SERVE_SERVICE
     return found
