@@ -147,8 +147,14 @@ def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
 
 def use_index_key(gallery: "SqliteGallery") -> None:
     """Lets an index be read that another account made, which shares its secret in a file."""
-    if file := os.environ.get(environment_name("index_key")):
-        gallery.use_index_key(Path(file))
+    if file := index_key_file():
+        gallery.use_index_key(file)
+
+
+def index_key_file() -> Path | None:
+    """Where the secret is that proves who wrote an index, if another account did."""
+    file = os.environ.get(environment_name("index_key"))
+    return Path(file) if file else None
 
 
 def setting(name: str, *names: str, **attributes: Any) -> Callable[[F], F]:

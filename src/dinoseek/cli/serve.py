@@ -10,17 +10,19 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dinoseek.cli.options import ModelChoice, model_options, setting, use_index_key
+from dinoseek.cli.options import ModelChoice, index_key_file, model_options, setting, use_index_key
 from dinoseek.cli.sources import allows_private_hosts
 from dinoseek.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
+    from dinoseek.embedder import Embedder
     from dinoseek.images.limits import Limits
     from dinoseek.web.config import ServeConfig
 
@@ -153,10 +155,40 @@ def _set_logging() -> None:
 
 
 def _run(config: "ServeConfig", choice: ModelChoice, *, show: bool) -> None:
-    from dinoseek.gallery.factory import open_gallery
     from dinoseek.web.application import make_application
     from dinoseek.web.live.service import open_service
     from dinoseek.web.secret import secret_key
+
+    embedder, images = _opened(config, choice)
+    with _stopping() as stop:
+        secret_key(config.state_dir)  # makes the folder, and refuses one that is not this user's
+        service = open_service(
+            config,
+            embedder,
+            weights=_weights(config.gallery, choice, embedder),
+            index_key=index_key_file(),
+            allow_private=allows_private_hosts(),
+        )
+        try:
+            application = make_application(config, service)
+            from dinoseek.web.finder.upkeep import Upkeep
+            from dinoseek.web.server import serve
+
+            with Upkeep():
+                serve(application, config, stop=stop, on_ready=partial(_tell, images, show))
+        finally:
+            service.close()
+
+
+def _tell(images: int, show: bool, address: str) -> None:
+    click.echo(f"{images:,} images at {address}  (Ctrl-C ends it)", err=True)
+    if show:
+        webbrowser.open(address)
+
+
+def _opened(config: "ServeConfig", choice: ModelChoice) -> "tuple[Embedder, int]":
+    """The gallery's embedder and how many images it has, once it is known that both are there."""
+    from dinoseek.gallery.factory import open_gallery
 
     may_make = config.indexing_below is not None
     if not may_make:
@@ -164,24 +196,19 @@ def _run(config: "ServeConfig", choice: ModelChoice, *, show: bool) -> None:
     embedder = choice.embedder_of(config.gallery)
     with open_gallery(config.gallery, embedder, create=may_make, readonly=not may_make) as opened:
         use_index_key(opened)
-        images = len(opened)
-    with _stopping() as stop:
-        secret_key(config.state_dir)  # makes the folder, and refuses one that is not this user's
-        service = open_service(config, embedder, allow_private=allows_private_hosts())
-        try:
-            application = make_application(config, service)
-            from dinoseek.web.finder.upkeep import Upkeep
-            from dinoseek.web.server import serve
+        return embedder, len(opened)
 
-            def tell(address: str) -> None:
-                click.echo(f"{images:,} images at {address}  (Ctrl-C ends it)", err=True)
-                if show:
-                    webbrowser.open(address)
 
-            with Upkeep():
-                serve(application, config, stop=stop, on_ready=tell)
-        finally:
-            service.close()
+def _weights(gallery: Path, choice: ModelChoice, embedder: "Embedder") -> Path | None:
+    """The file of the model, which must be there when the server is started again."""
+    from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
+    from dinoseek.interchange.given import IMPORTED
+    from dinoseek.weights.hub import resolve
+
+    if embedder.fingerprint.model in (COLOR_HISTOGRAM, IMPORTED):
+        return None
+    model = choice.of_gallery(gallery).model or DEFAULT_MODEL
+    return Path(resolve(model, choice.models_dir))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ _VALIDATORS = (
     "NumericPasswordValidator",
 )
 # Without TLS in front these would lock everybody out; `check --deploy` names them all the same.
-_ONLY_WITH_TLS = ("security.W004", "security.W008", "security.W012", "security.W016")
+_ONLY_WITH_TLS = tuple(f"security.W{number:03}" for number in (4, 8, 10, 11, 12, 16))
 # The guard answers what TLS asks of a redirect: a proxy ends TLS and redirects plain HTTP itself.
 _BY_THE_PROXY = ("security.W008", "security.W021")
 

@@ -18,7 +18,7 @@ def admission(get_response: View) -> View:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         held = service()
         if is_upload(request) and held is not None and held.pictures.is_full:
-            return tell(request, problem_of(Busy()), rejected="busy")
+            return tell(request, problem_of(Busy(held.batches.retry_after)), rejected="busy")
         return get_response(request)
 
     return middleware

@@ -23,7 +23,8 @@ def picture(request: HttpRequest, id: str, size: str, digest: str) -> HttpRespon
     with service().timings.stage("thumbnail"):
         found = service().thumbnails.get(int(id), "large" if size == "large" else "thumb")
     response = _jpeg(found.jpeg, digest)
-    response["Cache-Control"] = _FOR_EVER
+    if found.is_same:  # else the file has changed, and will look different once it is indexed
+        response["Cache-Control"] = _FOR_EVER
     return response
 
 
