@@ -42,8 +42,12 @@ DECODED = """() => Promise.all(
 # The page takes the system's font, which is DejaVu on a bare Debian; most people have one of these.
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig><include>/etc/fonts/fonts.conf</include>
-<match><test name="family"><string>system-ui</string></test>
-<edit name="family" mode="assign" binding="strong"><string>Inter</string></edit></match>
+<match><test name="family" qual="first" compare="eq"><string>DejaVu Sans</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
+<match><test name="family" qual="first" compare="eq"><string>sans</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
+<match><test name="family" qual="first" compare="eq"><string>sans-serif</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
 </fontconfig>"""
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
@@ -158,7 +162,7 @@ def make_gallery(folder: Path, model: str) -> None:
     dinoseek("demo", "--out", folder, "--model", model)
     pictures, listed = folder / "pictures", folder / "pictures.csv"
     with listed.open("a", encoding="utf-8") as file:
-        for number, family in enumerate(("city", "mountains", "waves"), start=1):
+        for number, family in enumerate(("mosaic", "mountains", "waves"), start=1):
             name = f"{family}-{number:02}"
             with Image.open(pictures / f"{name}.jpg") as image:
                 image.reduce(2).save(pictures / f"{name}-small.jpg", quality=80)
@@ -174,12 +178,10 @@ def make_queries(folder: Path) -> None:
     folder.mkdir()
     for number, (family, paint) in enumerate(FAMILIES.items()):
         draw(paint, seed=1000 * number + 500).save(folder / f"{family}.jpg", quality=90)
-    both = Image.new("RGB", (800, 480))
-    for left, family in ((0, "sunset"), (400, "flower")):
-        with Image.open(folder / f"{family}.jpg") as image:
-            side = max(400 / image.width, 480 / image.height)
-            size = round(image.width * side), round(image.height * side)
-            both.paste(image.resize(size).crop((0, 0, 400, 480)), (left, 0))
+    both = Image.new("RGB", (720, 480))
+    for left, family in ((0, "sunset"), (360, "flower")):
+        seed = 1000 * list(FAMILIES).index(family) + 501  # a portrait
+        both.paste(draw(FAMILIES[family], seed), (left, 0))
     both.save(folder / "both.jpg", quality=90)
 
 

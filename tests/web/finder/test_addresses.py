@@ -107,7 +107,7 @@ def test_WEB_40_any_unicode_in_a_field_is_refused_or_shown_cut(site, text: str) 
     for field in ("where", "min", "region", "is-label", "k", "plus"):
         response = here.client.get(f"/q/1?{field}={sent}")
         assert response.status_code in (200, 400, 414), (field, response.status_code)
-        assert b"49" not in response.content or text != "{{1234567*7}}"
+        assert b"8641969" not in response.content
     body = text.encode("utf-8", "surrogatepass")[:20_000]
     for path in ("/history/forget", "/accounts/login", "/preferences/theme"):
         fields = {"number": body, "username": body, "theme": body, "next": body}
