@@ -14,7 +14,7 @@ from dinoseek.evaluation.result import Saved
 Verdict = Literal["better", "worse", "no difference shown"]
 
 ALPHA = 0.05
-_LEAST_GROUPS = 8  # below which the signs of groups have too few combinations to be a test
+_LEAST_GROUPS = 12  # below which the signs of groups have too few combinations to be a test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Difference:
     """One metric of two evaluations: their means over the queries that both have values of.
 
     `low` and `high` are the interval of `difference`. `p_value` is the chance of a difference so
-    large without any cause, after Holm's correction for the number of metrics.
+    large without any cause; but for the main metric, after Holm's correction for their number.
     """
 
     name: str
@@ -48,11 +48,10 @@ def compare(
     """
     _check(first, second)
     names = [name for name in first.values if name in second.values]
-    p_values = [_p_value(first, second, name, seed) for name in names]
-    return [
-        _difference(first, second, name, p, alpha, seed)
-        for name, p in zip(names, holm(p_values), strict=True)
-    ]
+    p_values = {name: _p_value(first, second, name, seed) for name in names}
+    others = [name for name in names if name != first.headline]
+    p_values |= dict(zip(others, holm([p_values[name] for name in others]), strict=True))
+    return [_difference(first, second, name, p_values[name], alpha, seed) for name in names]
 
 
 def _check(first: Saved, second: Saved) -> None:

@@ -12,7 +12,7 @@ from dinoseek.vit.ops import Array
 
 HITS = 5
 SAMPLED = 256  # queries whose scores are counted
-_BINS = 200  # over all cosines, -1 to 1
+_BINS = 100  # over all cosines, -1 to 1
 _MISSING = np.finfo(np.float32).min
 
 

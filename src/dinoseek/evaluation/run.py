@@ -189,7 +189,7 @@ def facts_of(
         "model": made.model,
         "preprocess": made.preprocess,
         "pooling": made.pooling,
-        "scales": "+".join(f"{scale:.4g}" for scale in made.scales),
+        "scales": made.said_scales,
         "queries": queries,
         "measured queries": measured_queries,
         "gallery": gallery,

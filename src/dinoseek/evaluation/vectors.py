@@ -13,7 +13,7 @@ from dinoseek.errors import DataError, DinoseekError, UsageError
 from dinoseek.gallery.holdings import copies
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.preprocess import find_preset
-from dinoseek.interchange.given import Given
+from dinoseek.interchange.given import IMPORTED, Given
 from dinoseek.pooling import unit
 from dinoseek.vit.ops import Array
 
@@ -40,7 +40,7 @@ class Made:
     model: str
     preprocess: str
     pooling: str
-    scales: tuple[float, ...] = (1.0,)
+    scales: tuple[float, ...] = ()  # none where nobody said
     fingerprint: str = ""
 
     @classmethod
@@ -49,7 +49,7 @@ class Made:
         return cls(
             model=fingerprint.model,
             preprocess=_with_size(fingerprint.preprocess),
-            pooling=fingerprint.pooling or "given",
+            pooling=fingerprint.pooling or ("given" if fingerprint.model == IMPORTED else "none"),
             scales=scales,
             fingerprint=fingerprint.id,
         )
@@ -57,8 +57,12 @@ class Made:
     @property
     def name(self) -> str:
         """The part of a metric's name: "official@224/cls/1"."""
-        scales = "+".join(f"{scale:.4g}" for scale in self.scales)
-        return f"{self.preprocess}/{self.pooling}/{scales}"
+        return f"{self.preprocess}/{self.pooling}/{self.said_scales}"
+
+    @property
+    def said_scales(self) -> str:
+        """The scales as text: "1+0.7071"."""
+        return "+".join(f"{scale:.4g}" for scale in self.scales) or "given"
 
 
 def _with_size(preprocess: str) -> str:
@@ -99,6 +103,27 @@ def _checked(matrix: Array, there: NDArray[np.bool_]) -> Array:
     return np.asarray(unit(matrix), np.float32)
 
 
+def replaced(
+    vectors: Vectors,
+    positions: Iterable[int],
+    outcomes: Iterable[tuple[int, Array | DinoseekError]],
+) -> Vectors:
+    """The same with other vectors at some positions: those that arrive."""
+    new = collect(outcomes, len(vectors.missing), vectors.made)
+    places = np.fromiter(positions, np.int64)
+    there = places[~new.missing[places]]
+    shape = (len(vectors.missing), max(vectors.matrix.shape[1], new.matrix.shape[1]))
+    matrix = np.zeros(shape, np.float32)
+    if not vectors.missing.all():
+        matrix[:] = vectors.matrix
+    if len(there):
+        matrix[there] = new.matrix[there]
+    missing = vectors.missing.copy()
+    missing[places] = new.missing[places]
+    failures = {**vectors.failures, **new.failures}
+    return Vectors(matrix=matrix, missing=missing, made=vectors.made, failures=failures)
+
+
 def from_gallery(gallery: SqliteGallery, root: Path, images: Sequence[str]) -> Vectors:
     """The vectors that a gallery has of files, `images` below `root`; others are missing."""
     files = copies(gallery)
@@ -135,7 +160,9 @@ def _fingerprint(gallery: SqliteGallery) -> Fingerprint:
     return Fingerprint(**{name: space[name] for name in Fingerprint.__dataclass_fields__})
 
 
-def from_given(given: Given, root: Path, images: Sequence[str]) -> Vectors:
+def from_given(
+    given: Given, root: Path, images: Sequence[str], made: "Made | None" = None
+) -> Vectors:
     """The vectors that a file of features has of `images` below `root`; others are missing."""
     names = [entry.path or entry.url or "" for entries, _ in given.batches() for entry in entries]
     rows = match(names, root, images)
@@ -150,12 +177,10 @@ def from_given(given: Given, root: Path, images: Sequence[str]) -> Vectors:
                 yield from ((position, vector) for position in positions.get(row, ()))
                 row += 1
 
-    made = Made.of(given.fingerprint) if given.fingerprint else _unknown(given)
-    return collect(outcomes(), len(images), made)
-
-
-def _unknown(given: Given) -> Made:
-    return Made(model=given.source.name, preprocess="given", pooling="given")
+    if made is None and given.fingerprint:
+        made = Made.of(given.fingerprint)
+    unknown = Made(model=given.source.name, preprocess="given", pooling="given")
+    return collect(outcomes(), len(images), made or unknown)
 
 
 def match(names: Sequence[str], root: Path, images: Sequence[str]) -> NDArray[np.int64]:
