@@ -11,7 +11,7 @@ from dinoseek.errors import DataError
 from dinoseek.evaluation.dataset import Dataset
 from dinoseek.evaluation.ground_truth import Box
 from dinoseek.gallery.base import JSON
-from dinoseek.ingest.rows import BadRow, Columns, Row
+from dinoseek.ingest.rows import ADDRESS, BadRow, Columns, Row
 from dinoseek.ingest.sources import Link, Unreadable, from_folder, scan
 from dinoseek.ingest.tables import TABLE_SUFFIXES, Table
 
@@ -35,8 +35,27 @@ def load_labels(path: Path, split: str | None = None) -> Dataset:
     """
     rows = _rows(path)
     chosen, notes = _split(path, rows, split)
+    dataset = _dataset(path, rows, chosen, notes)
+    _check(path, dataset)
+    return dataset
+
+
+def load_splits(path: Path) -> tuple[Dataset, Dataset] | None:
+    """The training and the test images of labels that have both splits; None if they have not."""
+    rows = _rows(path)
+    splits = {row[2] for row in rows}
+    if _TRAIN not in splits or not splits & set(TESTS):
+        return None
+    test = next(name for name in TESTS if name in splits)
+    return _dataset(path, rows, _TRAIN), _dataset(path, rows, test)
+
+
+def _dataset(
+    path: Path, rows: Sequence[Labelled], chosen: str, notes: Sequence[str] = ()
+) -> Dataset:
+    """The images of one split."""
     kept = [row for row in rows if row[2] == chosen]
-    dataset = Dataset(
+    return Dataset(
         name=path.resolve().stem if chosen == "" else f"{path.resolve().stem}-{chosen}",
         root=path if path.is_dir() else path.parent,
         images=[row[0] for row in kept],
@@ -47,16 +66,6 @@ def load_labels(path: Path, split: str | None = None) -> Dataset:
         boxes={i: row[5] for i, row in enumerate(kept) if row[5] is not None},
         notes=notes,
     )
-    _check(path, dataset)
-    return dataset
-
-
-def load_splits(path: Path) -> tuple[Dataset, Dataset] | None:
-    """The training and the test images of labels that have both splits; None if they have not."""
-    splits = {row[2] for row in _rows(path)}
-    if _TRAIN not in splits or not splits & set(TESTS):
-        return None
-    return load_labels(path, _TRAIN), load_labels(path)
 
 
 def _rows(path: Path) -> list[Labelled]:
@@ -86,7 +95,7 @@ def _folder(root: Path) -> list[Labelled]:
 def _labelled(path: Path, row: Row | BadRow) -> Labelled:
     if isinstance(row, BadRow):
         raise DataError("labels.row", path, f"row {row.number}: {row.reason}")
-    if row.path is None:
+    if row.path is None or ADDRESS.match(row.path):
         reason = f"row {row.number} has an address; only files can be measured"
         fix = "index them first, with --keep-images, and measure the gallery"
         raise DataError("labels.row", path, reason, fix=fix)

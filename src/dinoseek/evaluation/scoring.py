@@ -158,7 +158,7 @@ def _counted_by_band(gallery: Array, row: _Row) -> _Counted:
             exact = precise(query, gallery[near])
             level = near[exact == own[i]]
             above[i] += np.count_nonzero(exact > own[i]) + np.count_nonzero(level < place)
-            tied += len(level) > 1 and rough > _MISSING
+            tied += int(len(level) > 1 and rough > _MISSING)
     return _Counted(np.where(scores[wanted] == _MISSING, _MISSING, own), above, tied)
 
 
