@@ -313,3 +313,9 @@ def test_flags_that_make_no_sense_together_are_refused_in_one_line(dinoseek, lab
     done = dinoseek("evaluate", "labels", labelled, *HISTOGRAM, *more)
     assert done.code == 2
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_gallery_in_the_settings_is_not_what_is_measured(dinoseek, labelled, tmp_path):
+    (tmp_path / "dinoseek.toml").write_text('gallery = "elsewhere.dino"\n')
+    done = dinoseek("evaluate", "labels", labelled, *HISTOGRAM)
+    assert done.code == 0, done.err

@@ -15,6 +15,7 @@ from dinoseek.cli.main import run
 from dinoseek.weights.hub import find_weights
 
 FOLDERS = {"roxford5k": os.environ.get("DINOSEEK_ROXFORD"), "sop": os.environ.get("DINOSEEK_SOP")}
+MODELS = os.environ.get("DINOSEEK_MODELS_DIR")
 
 # model, preprocessing, metric, lowest and highest in percent
 OXFORD = [
@@ -36,17 +37,16 @@ PRODUCTS = [
 
 
 @pytest.fixture
-def measure(capfd, request):
-    models_dir = os.environ.get("DINOSEEK_MODELS")
-
+def measure(capfd):
     def call(name, model, preprocess, metric, *more):
         folder = FOLDERS[name]
         if not folder or not Path(folder).is_dir():
             pytest.skip(f"set DINOSEEK_{'SOP' if name == 'sop' else 'ROXFORD'} to the data set")
-        if find_weights(model, Path(models_dir) if models_dir else None) is None:
+        if find_weights(model, MODELS) is None:
             pytest.skip(f"the official weights of {model} are not here")
         capfd.readouterr()
         asked = ["evaluate", name, "--data", folder, "--model", model, "--preprocess", preprocess]
+        asked += ["--models-dir", MODELS] if MODELS else []
         assert run([*asked, "--json", *more]) == 0
         found = json.loads(capfd.readouterr().out)["metrics"]
         return next(100 * each["value"] for each in found if each["metric"] == metric)

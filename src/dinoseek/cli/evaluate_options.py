@@ -142,7 +142,8 @@ def opened(path: Path, choice: ModelChoice, *, embed: bool) -> "Iterator[SqliteG
     """A gallery to read vectors of; with its embedder where one is needed, or was named."""
     from dinoseek.gallery.factory import open_gallery
 
-    embedder = choice.embedder_of(path) if embed or choice.model else None
+    said = choice.model or choice.preprocess or choice.pooling
+    embedder = choice.embedder_of(path) if embed or said else None
     with open_gallery(path, embedder, readonly=True) as gallery:
         yield gallery
 
@@ -174,10 +175,18 @@ def watching(label: str, total: int) -> Callable[[Iterable[T]], Iterator[T]]:
     return lambda items: with_progress(items, lambda: total, label)
 
 
+def _asked_for(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """What was said on the command line; a setting is for other commands."""
+    name = param.name or ""
+    said = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    return value if said else None
+
+
 _OPTIONS = (
     click.option(
         "--gallery",
         type=click.Path(path_type=Path),
+        callback=_asked_for,
         help="Take the vectors of this gallery instead of embedding the images.",
     ),
     click.option(

@@ -32,7 +32,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A picture of a report: `verdict` says if it is "right", "wrong" or "junk" for its query."""
+    """A picture of a report: `verdict` says if it is "right" or "wrong" for its query."""
 
     path: str
     score: float | None
@@ -83,7 +83,6 @@ class Evaluation:
     recalls: Mapping[str, float] = field(default_factory=dict)
     histogram: Histogram | None = None
     worst: Sequence[Worst] = ()
-    seconds: float = 0.0
 
     @property
     def name(self) -> str:

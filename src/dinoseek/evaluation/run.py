@@ -1,6 +1,5 @@
 """Runs an evaluation: from vectors and labels to an `Evaluation`."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +68,6 @@ def evaluate_labels(
     watched: Watched[object] = iter,
 ) -> Evaluation:
     """Measures labelled images, all of which have vectors (n, d); see `complete`."""
-    started = time.perf_counter()
     truth = dataset.truth()
     queries, gallery = vectors.matrix[dataset.queries], vectors.matrix
     if len(dataset.gallery) != len(gallery):
@@ -94,7 +92,6 @@ def evaluate_labels(
         recalls=recall_curve(first, len(gallery)),
         histogram=histogram(queries, gallery, truth),
         worst=_worst(dataset, queries, gallery, truth, values["map@r"], options),
-        seconds=time.perf_counter() - started,
     )
 
 
