@@ -14,6 +14,7 @@ import pytest
 
 from dinoseek.errors import DataError, DinoseekError, MachineError
 from dinoseek.evaluation.ground_truth import MAX_BYTES, load_ground_truth
+from dinoseek.evaluation.numpy_pickle import read_numpy_pickle
 
 QUERY = {"bbx": [10.5, 20.0, 110.0, 220.5], "easy": [0, 3], "hard": [1], "junk": [4]}
 PLAIN = {
@@ -81,6 +82,19 @@ def test_GT_01_a_pickle_that_calls_anything_is_refused_and_nothing_runs(
 )
 def test_GT_01_what_is_allowed_can_do_nothing_else(load, content):
     assert code_of(load, content) in ("gt.format", "gt.unsafe_global")
+
+
+def test_GT_01_text_is_encoded_as_latin_1_and_as_nothing_else(tmp_path):
+    path = tmp_path / "gnd.pkl"
+
+    def encoded(name):
+        words = b"".join(b"X" + struct.pack("<I", len(word)) + word for word in (b"a", name))
+        return b"\x80\x02c_codecs\nencode\n(" + words + b"tR."
+
+    assert read_numpy_pickle(path, encoded(b"latin1")) == b"a"
+    for name in (b"hex", b"rot13", b"zip", b"idna", b"utf-8"):
+        with pytest.raises(ValueError, match="latin1"):
+            read_numpy_pickle(path, encoded(name))
 
 
 @pytest.mark.parametrize("protocol", range(6))

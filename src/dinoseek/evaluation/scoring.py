@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoseek.evaluation.truth import Ids, Truth
-from dinoseek.gallery.exact import precise
 from dinoseek.pooling import unit
 from dinoseek.vit.ops import Array
 
@@ -23,7 +22,7 @@ Blocks: TypeAlias = Callable[[], Iterable[Array]]
 _SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 _QUERIES_AT_ONCE = 512
 _ROWS_AT_ONCE = 8192
-_FEW = 12  # up to so many ranks, counting is quicker than sorting
+_FEW = 32  # up to so many ranks a query, counting is quicker than sorting
 _MISSING = np.finfo(np.float32).min  # below every cosine, above what is taken out
 
 
@@ -90,24 +89,44 @@ def ranks_of(
         raise ValueError(f"{len(queries)} queries, but {len(wanted)} of which something is wanted")
     step = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(len(gallery), 1)))
     room = np.empty((min(step, len(queries)), len(gallery)), np.float32)
+    copies, originals = equal_rows(gallery)
     with ThreadPoolExecutor(_threads()) as pool:
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
             asked = range(start, start + len(block))
-            few = all(len(wanted[query]) <= _FEW for query in asked)
+            few = sum(len(wanted[query]) for query in asked) <= _FEW * len(block)
             scores = _scores(block, gallery, room[: len(block)], few=few)
             if missing is not None:
                 scores[:, missing] = _MISSING
-            count = partial(_counted_by_band, gallery) if few else _counted_by_sort
-            rows = [_Row(block[i], scores[i], wanted[q], junk[q]) for i, q in enumerate(asked)]
+            if few:
+                scores[:, copies] = scores[:, originals]
+            count = _counted_one_by_one if few else _counted_by_sort
+            rows = [_Row(scores[i], wanted[q], junk[q]) for i, q in enumerate(asked)]
             counted = list(pool.map(count, rows, chunksize=8))
             if distractors is not None:
                 counted = _behind(block, counted, distractors, pool)
             yield from (Found(each.above, each.tied) for each in counted)
 
 
+def equal_rows(rows: Array) -> tuple[Ids, Ids]:
+    """The rows (n,) that equal one above them, and the first that each equals (n,).
+
+    BLAS adds in an order that depends on where a row stands, so equal rows can get scores that
+    differ in the last bits, as gallery/exact.py explains. Which of two equal pictures ranks higher
+    must not depend on that.
+    """
+    seen: dict[int, int] = {}
+    pairs = []
+    for i, row in enumerate(rows):
+        first = seen.setdefault(hash(row.tobytes()), i)
+        if first != i and np.array_equal(rows[first], row):
+            pairs.append((i, first))
+    found = np.array(pairs, np.int64).reshape(len(pairs), 2)
+    return found[:, 0], found[:, 1]
+
+
 def _scores(block: Array, gallery: Array, out: Array, *, few: bool) -> Array:
-    """Inner products (b, m): rough ones in float32, or in float64, rounded once."""
+    """Inner products (b, m), in float32, or in float64 and rounded once."""
     if few:
         return np.matmul(block, gallery.T, out=out)  # (b, d) -> (b, m)
     precise_block = block.astype(np.float64)
@@ -122,9 +141,8 @@ def _threads() -> int:
 
 
 class _Row(NamedTuple):
-    """One query (d,), its scores (m,), which may be overwritten, and its rows of the gallery."""
+    """The scores (m,) of one query, which may be overwritten, and its rows of the gallery."""
 
-    query: Array
     scores: Array
     wanted: Ids
     junk: Ids
@@ -138,33 +156,23 @@ class _Counted(NamedTuple):
     tied: int
 
 
-def _counted_by_band(gallery: Array, row: _Row) -> _Counted:
-    """Counts for each of few rows what is certainly above it, and looks closely at what is near.
-
-    BLAS adds in an order that depends on where a row stands, so that equal rows get scores that
-    differ in the last bits, as gallery/exact.py explains. By far most errors are below sqrt(d)
-    times half an ulp (Higham and Mary, 2019); what is within two of those is computed in float64.
-    """
-    query, scores, wanted, junk = row
+def _counted_one_by_one(row: _Row) -> _Counted:
+    """Counts for each of few rows: two passes over the scores, and no sorting."""
+    scores, wanted, junk = row
     scores[junk] = -np.inf
-    own = precise(query, gallery[wanted])
-    margin = np.float32(np.sqrt(gallery.shape[1]) * np.finfo(np.float32).eps)
-    above, tied = np.zeros(len(wanted), np.int64), 0
-    for i, (place, rough) in enumerate(zip(wanted.tolist(), scores[wanted], strict=True)):
-        higher = scores > rough + margin
-        above[i] = np.count_nonzero(higher)
-        near = np.flatnonzero((scores >= rough - margin) ^ higher)
-        if len(near) > 1:
-            exact = precise(query, gallery[near])
-            level = near[exact == own[i]]
-            above[i] += np.count_nonzero(exact > own[i]) + np.count_nonzero(level < place)
-            tied += int(len(level) > 1 and rough > _MISSING)
-    return _Counted(np.where(scores[wanted] == _MISSING, _MISSING, own), above, tied)
+    own = scores[wanted]
+    above, tied = np.empty(len(wanted), np.int64), 0
+    for i, (place, score) in enumerate(zip(wanted.tolist(), own, strict=True)):
+        above[i] = np.count_nonzero(scores > score)
+        if np.count_nonzero(scores == score) > 1:
+            above[i] += np.count_nonzero(scores[:place] == score)
+            tied += int(score > _MISSING)
+    return _Counted(own, above, tied)
 
 
 def _counted_by_sort(row: _Row) -> _Counted:
     """Counts for many rows at once, by sorting scores that are exact."""
-    _, scores, wanted, junk = row
+    scores, wanted, junk = row
     scores[junk] = -np.inf
     own = scores[wanted]
     ordered = np.sort(scores)
