@@ -315,7 +315,9 @@ def test_flags_that_make_no_sense_together_are_refused_in_one_line(dinoseek, lab
     assert len(done.err.strip().splitlines()) == 1
 
 
-def test_a_gallery_in_the_settings_is_not_what_is_measured(dinoseek, labelled, tmp_path):
-    (tmp_path / "dinoseek.toml").write_text('gallery = "elsewhere.dino"\n')
-    done = dinoseek("evaluate", "labels", labelled, *HISTOGRAM)
+def test_settings_choose_the_model_but_never_the_vectors(dinoseek, labelled, tmp_path):
+    settings = 'model = "color-histogram"\npreprocess = "crop224"\ngallery = "elsewhere.dino"\n'
+    (tmp_path / "dinoseek.toml").write_text(settings)
+    done = dinoseek("evaluate", "labels", labelled, "--json")
     assert done.code == 0, done.err
+    assert done.json["name"] == "colours/crop224@224/none/1"

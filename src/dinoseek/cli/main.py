@@ -90,8 +90,6 @@ class Program(click.Group):
             fix = f"did you mean {near[0]}?" if near else "see dinoseek --help"
             raise UsageError("usage.unknown_command", name, "no such command", fix=fix)
         _refuse_repeats(command, click.Context(command, ctx, name), rest)
-        if isinstance(command, click.Group) and ctx.default_map:  # settings reach `models list` too
-            ctx.default_map[name] = dict.fromkeys(command.commands, ctx.default_map[name])
         return name, command, rest
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -125,6 +123,10 @@ def program(ctx: click.Context) -> None:
         return
     settings = load_settings(FILE_NAME)
     ctx.default_map = dict.fromkeys(COMMANDS, settings)
+    command = program.get_command(ctx, ctx.invoked_subcommand)
+    if isinstance(command, click.Group):  # settings reach `models list` too
+        below = dict.fromkeys(command.commands, settings)
+        ctx.default_map = {**ctx.default_map, ctx.invoked_subcommand: below}
 
 
 def _add_common_options(command: click.Command) -> None:
