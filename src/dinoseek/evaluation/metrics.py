@@ -5,6 +5,7 @@ or as the query itself, is not counted. A query without positives has no value: 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,12 @@ def measured(
 
 def precision_at_recall(ranks: Ids) -> Values:
     """The best precision at each of RECALL_LEVELS or more: (101,)."""
-    best = np.maximum.accumulate(_precisions(ranks)[::-1])[::-1]
-    needed = np.ceil(RECALL_LEVELS * len(ranks) - 1e-9).astype(int) - 1
-    return best[np.maximum(needed, 0)]
+    best: Values = np.maximum.accumulate(_precisions(ranks)[::-1])[::-1]
+    return best[_needed(len(ranks))]
+
+
+@lru_cache(maxsize=256)
+def _needed(count: int) -> Ids:
+    """Which of `count` positives reaches each of RECALL_LEVELS: (101,)."""
+    needed = np.ceil(RECALL_LEVELS * count - 1e-9).astype(np.int64) - 1
+    return np.asarray(np.maximum(needed, 0))

@@ -157,16 +157,23 @@ class _Counted(NamedTuple):
 
 
 def _counted_one_by_one(row: _Row) -> _Counted:
-    """Counts for each of few rows: two passes over the scores, and no sorting."""
+    """Counts for each of few rows: two passes over the scores, and no sorting.
+
+    Only where some score is there twice is it asked which.
+    """
     scores, wanted, junk = row
     scores[junk] = -np.inf
     own = scores[wanted]
-    above, tied = np.empty(len(wanted), np.int64), 0
-    for i, (place, score) in enumerate(zip(wanted.tolist(), own, strict=True)):
-        above[i] = np.count_nonzero(scores > score)
-        if np.count_nonzero(scores == score) > 1:
-            above[i] += np.count_nonzero(scores[:place] == score)
-            tied += int(score > _MISSING)
+    above = np.array([np.count_nonzero(scores > score) for score in own], np.int64)
+    equal = np.zeros(len(scores), np.bool_)
+    for score in own:
+        equal |= scores == score
+    tied = 0
+    if np.count_nonzero(equal) > len(own) or len(set(own.tolist())) < len(own):
+        for i, (place, score) in enumerate(zip(wanted.tolist(), own, strict=True)):
+            level = np.flatnonzero(scores == score)
+            above[i] += np.count_nonzero(level < place)
+            tied += int(len(level) > 1 and score > _MISSING)
     return _Counted(own, above, tied)
 
 
