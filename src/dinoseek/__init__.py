@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dinoseek.embedder import Embedder, load_embedder
     from dinoseek.encoders.factory import load_encoder
     from dinoseek.errors import (
+        DataError,
         DinoseekError,
         FetchError,
         GalleryError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DataError",
     "DinoseekError",
     "Embedder",
     "FetchError",
@@ -66,6 +68,7 @@ _HOMES = {
     "dinoseek.embedder": ("Embedder", "load_embedder"),
     "dinoseek.encoders.factory": ("load_encoder",),
     "dinoseek.errors": (
+        "DataError",
         "DinoseekError",
         "FetchError",
         "GalleryError",

@@ -6,7 +6,8 @@
     ├── FetchError        one address that cannot be fetched                      (3)
     ├── MachineError      the machine: a missing file, permission, disk, network  (4)
     ├── WeightsError      a checkpoint that is damaged, incomplete or foreign     (5)
-    └── GalleryError      a gallery that is damaged, newer, or of another model   (5)
+    ├── GalleryError      a gallery that is damaged, newer, or of another model   (5)
+    └── DataError         an evaluation's data: damaged, incomplete, or foreign   (5)
 
 Each error has a stable `code` ("image.truncated") for programs, and reads as one line that says
 what, why and what to do.
@@ -73,6 +74,12 @@ class WeightsError(DinoseekError):
 
 class GalleryError(DinoseekError):
     """A gallery that is damaged, written by a newer version, or made by another model."""
+
+    exit_code = 5
+
+
+class DataError(DinoseekError):
+    """An evaluation's data that is damaged, incomplete, or of another data set."""
 
     exit_code = 5
 

@@ -56,6 +56,13 @@ def test_official_is_bit_equal_to_torchvisions_transform(name, resample, size):
     np.testing.assert_array_equal(PRESETS[name].apply(image), expected)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_cover_cuts_only_what_is_longer_than_the_square(size):
+    image = noise(*size)
+    expected = torchvision_crop(torchvision_resize(image, 224, Image.Resampling.BICUBIC), 224)
+    np.testing.assert_array_equal(PRESETS["cover"].apply(image), expected)
+
+
 def test_official_at_518_is_the_same_transform_of_other_sizes():
     image = noise(700, 500)
     expected = torchvision_crop(torchvision_resize(image, 592, Image.Resampling.BICUBIC), 518)
@@ -216,7 +223,7 @@ def test_the_default_size_goes_without_saying():
     [
         ("offical", "did you mean official"),
         ("shortside@448", "did you mean short-side"),
-        ("", "known are official, hf, crop224"),
+        ("", "known are official, hf, cover"),
         ("official@", "known are"),
         ("official@224@224", "known are"),
         ("official@225", "the nearest is 224"),
@@ -235,7 +242,7 @@ def test_presets_are_values():
         PRESETS["official"].size = 448
     with pytest.raises(ValueError, match="multiple of 14"):
         Preset(base="mine", layout="crop", size=100)
-    assert len({preset.name for preset in PRESETS.values()}) == len(PRESETS) == 9
+    assert len({preset.name for preset in PRESETS.values()}) == len(PRESETS) == 10
 
 
 def test_pixels_are_those_of_totensor_and_normalize_in_float32():

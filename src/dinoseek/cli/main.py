@@ -29,6 +29,7 @@ COMMANDS = {
     "check": ("dinoseek.cli.check", "Prove that a gallery is whole, or repair it."),
     "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
     "remove": ("dinoseek.cli.remove", "Forget images of a gallery."),
+    "evaluate": ("dinoseek.cli.evaluate", "Measure how good a model is on labelled pictures."),
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),
     "convert": ("dinoseek.cli.convert", "Write weights as safetensors or npz."),
@@ -90,8 +91,6 @@ class Program(click.Group):
             fix = f"did you mean {near[0]}?" if near else "see dinoseek --help"
             raise UsageError("usage.unknown_command", name, "no such command", fix=fix)
         _refuse_repeats(command, click.Context(command, ctx, name), rest)
-        if isinstance(command, click.Group) and ctx.default_map:  # settings reach `models list` too
-            ctx.default_map[name] = dict.fromkeys(command.commands, ctx.default_map[name])
         return name, command, rest
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -125,6 +124,10 @@ def program(ctx: click.Context) -> None:
         return
     settings = load_settings(FILE_NAME)
     ctx.default_map = dict.fromkeys(COMMANDS, settings)
+    command = program.get_command(ctx, ctx.invoked_subcommand)
+    if isinstance(command, click.Group):  # settings reach `models list` too
+        below = dict.fromkeys(command.commands, settings)
+        ctx.default_map = {**ctx.default_map, ctx.invoked_subcommand: below}
 
 
 def _add_common_options(command: click.Command) -> None:

@@ -6,12 +6,12 @@ a pair of words, and "calling" one looks it up in a table of three. No path lead
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dinoseek.errors import WeightsError, printable
+from dinoseek.errors import DinoseekError, WeightsError, printable
 
 # A giant checkpoint's has 90 kB. Reading one takes about a second and 100 MB per 2 MB at worst.
 MAX_BYTES = 2_000_000
@@ -78,11 +78,28 @@ CALLS: dict[Global, Callable[..., Any]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What one kind of file is made of: its opcodes, and the globals that mean something in it.
+
+    `calls` are those that may be called, `names` those that are only named. `refused` makes the
+    error for any other; `operations` takes a pickle apart into opcodes and their arguments.
+    """
+
+    kind: str
+    calls: Mapping[Global, Callable[..., Any]]
+    names: Collection[Global]
+    steps: "Mapping[str, Callable[[Machine, Any], None]]"
+    refused: Callable[[Path, str], DinoseekError]
+    operations: Callable[[bytes], Iterable[tuple[str, Any]]]
+
+
 @dataclass
 class Machine:
     """The state of one reading: the stack, the marks in it, and what was memoised."""
 
     path: Path
+    dialect: Dialect
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
@@ -101,19 +118,20 @@ class Machine:
         return items
 
 
-def read_pickle(path: Path, data: bytes) -> Any:
+def read_pickle(path: Path, data: bytes, dialect: Dialect | None = None) -> Any:
     """The object in `data`, of MAX_BYTES at most: dicts, lists, tuples, numbers, text, TensorViews.
 
     Raises WeightsError "weights.unsafe_global" for any global but the few of a plain checkpoint,
-    and ValueError, TypeError or IndexError for nonsense.
+    and ValueError, TypeError, KeyError or IndexError for nonsense. Another `dialect` reads another
+    kind of file.
     """
-    machine = Machine(path)
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name == "STOP":
+    machine = Machine(path, dialect or CHECKPOINT)
+    for name, argument in machine.dialect.operations(data):
+        if name == "STOP":
             break
-        step = STEPS.get(opcode.name)
+        step = machine.dialect.steps.get(name)
         if step is None:
-            raise ValueError(f"its pickle uses {opcode.name}, which no checkpoint needs")
+            raise ValueError(f"its pickle uses {name}, which no {machine.dialect.kind} needs")
         step(machine, argument)
     (result,) = machine.stack
     return result
@@ -140,19 +158,22 @@ def stack_global(machine: Machine, _: Any) -> None:
 
 
 def allowed(machine: Machine, wanted: Global) -> Global:
-    if wanted in CALLS or wanted in STORAGE_DTYPES:
+    if wanted in machine.dialect.calls or wanted in machine.dialect.names:
         return wanted
-    name = printable(".".join(wanted))[:200]
+    raise machine.dialect.refused(machine.path, printable(".".join(wanted))[:200])
+
+
+def refused(path: Path, name: str) -> WeightsError:
     reason = f"its pickle asks for {name}, which plain weights never need; nothing was run"
     fix = "save only the tensors, best as safetensors"
-    raise WeightsError("weights.unsafe_global", machine.path, reason, fix=fix)
+    return WeightsError("weights.unsafe_global", path, reason, fix=fix)
 
 
 def call(machine: Machine, _: Any) -> None:
     function, arguments = machine.pop(2)
     if not isinstance(function, Global) or not isinstance(arguments, tuple):
         raise ValueError("its pickle calls what is no function")
-    machine.stack.append(CALLS[function](*arguments))
+    machine.stack.append(machine.dialect.calls[function](*arguments))
 
 
 def persistent(machine: Machine, _: Any) -> None:
@@ -233,3 +254,18 @@ STEPS: dict[str, Callable[[Machine, Any], None]] = {
     "BINPERSID": persistent,
     "BUILD": build,
 }
+
+
+def operations(data: bytes) -> Iterable[tuple[str, Any]]:
+    """The opcodes of a pickle with their arguments; nothing is done with them."""
+    return ((opcode.name, argument) for opcode, argument, _ in pickletools.genops(data))
+
+
+CHECKPOINT = Dialect(
+    kind="checkpoint",
+    calls=CALLS,
+    names=STORAGE_DTYPES,
+    steps=STEPS,
+    refused=refused,
+    operations=operations,
+)

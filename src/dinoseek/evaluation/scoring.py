@@ -1,0 +1,222 @@
+"""Where the positives of each query stand: counted from scores, block by block, or in a ranking.
+
+Nothing is sorted that need not be: the rank of an image is how many score higher. So a million
+distractors cost one pass over their vectors, and rankings of 60,502 queries are never kept.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dinoseek.evaluation.truth import Ids, Truth
+from dinoseek.pooling import unit
+from dinoseek.vit.ops import Array
+
+Blocks: TypeAlias = Callable[[], Iterable[Array]]
+
+_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
+_QUERIES_AT_ONCE = 512
+_ROWS_AT_ONCE = 8192
+_FEW = 32  # up to so many ranks a query, counting is quicker than sorting
+_MISSING = np.finfo(np.float32).min  # below every cosine, above what is taken out
+
+
+class Found(NamedTuple):
+    """One query: the ranks (n,), from 0, of images; how many of them share their score with others.
+
+    What is taken out of the ranking has no rank and is not counted.
+    """
+
+    ranks: Ids
+    tied: int
+
+
+def score_vectors(
+    queries: Array,
+    gallery: Array,
+    truth: Truth,
+    *,
+    missing: NDArray[np.bool_] | None = None,
+    distractors: Blocks | None = None,
+) -> Iterator[Found]:
+    """The ranks of the positives of each query, ascending, from queries (q, d) and gallery (m, d).
+
+    Rows are of unit length. Equal scores rank by row, `distractors` (blocks of rows that are
+    nobody's positives) after the gallery. Rows that are `missing` (m,) rank behind everything that
+    is there. Junk is taken out.
+    """
+    wanted = [truth.positives_of(query) for query in range(len(truth))]
+    found = ranks_of(queries, gallery, wanted, truth.junk, missing=missing, distractors=distractors)
+    return (Found(np.sort(each.ranks), each.tied) for each in found)
+
+
+def score_ranking(ranking: NDArray[np.integer], truth: Truth) -> Iterator[Found]:
+    """The ranks of the positives of each query, ascending, in a ranking (m, q) of gallery rows."""
+    for query in range(len(truth)):
+        places = places_in(ranking[:, query])
+        junk = np.sort(places[truth.junk[query]])
+        yield Found(without(np.sort(places[truth.positives_of(query)]), junk), 0)
+
+
+def places_in(order: NDArray[np.integer]) -> Ids:
+    """The rank of each row (m,) of the gallery; `order` (m,) has the rows from best to worst."""
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def without(ranks: Ids, junk: Ids) -> Ids:
+    """Ranks (n,) after what stands at the ranks `junk` (j,), ascending, is taken out."""
+    return ranks - np.searchsorted(junk, ranks)
+
+
+def ranks_of(
+    queries: Array,
+    gallery: Array,
+    wanted: Sequence[Ids],
+    junk: Sequence[Ids],
+    *,
+    missing: NDArray[np.bool_] | None = None,
+    distractors: Blocks | None = None,
+) -> Iterator[Found]:
+    """The ranks of the rows `wanted` of each query, in their order; see `score_vectors`."""
+    if len(queries) != len(wanted):
+        raise ValueError(f"{len(queries)} queries, but {len(wanted)} of which something is wanted")
+    step = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(len(gallery), 1)))
+    room = np.empty((min(step, len(queries)), len(gallery)), np.float32)
+    copies, originals = equal_rows(gallery)
+    with ThreadPoolExecutor(_threads()) as pool:
+        for start in range(0, len(queries), step):
+            block = queries[start : start + step]
+            asked = range(start, start + len(block))
+            few = sum(len(wanted[query]) for query in asked) <= _FEW * len(block)
+            scores = _scores(block, gallery, room[: len(block)], few=few)
+            if missing is not None:
+                scores[:, missing] = _MISSING
+            if few:
+                scores[:, copies] = scores[:, originals]
+            count = _counted_one_by_one if few else _counted_by_sort
+            rows = [_Row(scores[i], wanted[q], junk[q]) for i, q in enumerate(asked)]
+            counted = list(pool.map(count, rows, chunksize=8))
+            if distractors is not None:
+                counted = _behind(block, counted, distractors, pool)
+            yield from (Found(each.above, each.tied) for each in counted)
+
+
+def equal_rows(rows: Array) -> tuple[Ids, Ids]:
+    """The rows (n,) that equal one above them, and the first that each equals (n,).
+
+    BLAS adds in an order that depends on where a row stands, so equal rows can get scores that
+    differ in the last bits, as gallery/exact.py explains. Which of two equal pictures ranks higher
+    must not depend on that.
+    """
+    seen: dict[int, int] = {}
+    pairs = []
+    for i, row in enumerate(rows):
+        first = seen.setdefault(hash(row.tobytes()), i)
+        if first != i and np.array_equal(rows[first], row):
+            pairs.append((i, first))
+    found = np.array(pairs, np.int64).reshape(len(pairs), 2)
+    return found[:, 0], found[:, 1]
+
+
+def _scores(block: Array, gallery: Array, out: Array, *, few: bool) -> Array:
+    """Inner products (b, m), in float32, or in float64 and rounded once."""
+    if few:
+        return np.matmul(block, gallery.T, out=out)  # (b, d) -> (b, m)
+    precise_block = block.astype(np.float64)
+    for start in range(0, len(gallery), _ROWS_AT_ONCE):
+        rows = gallery[start : start + _ROWS_AT_ONCE].astype(np.float64)
+        out[:, start : start + len(rows)] = precise_block @ rows.T
+    return out
+
+
+def _threads() -> int:
+    return min(4, os.cpu_count() or 1)
+
+
+class _Row(NamedTuple):
+    """The scores (m,) of one query, which may be overwritten, and its rows of the gallery."""
+
+    scores: Array
+    wanted: Ids
+    junk: Ids
+
+
+class _Counted(NamedTuple):
+    """Of n rows: their scores (n,), how many rank above each (n,), how many are tied."""
+
+    scores: Array
+    above: Ids
+    tied: int
+
+
+def _counted_one_by_one(row: _Row) -> _Counted:
+    """Counts for each of few rows: two passes over the scores, and no sorting.
+
+    Only where some score is there twice is it asked which.
+    """
+    scores, wanted, junk = row
+    scores[junk] = -np.inf
+    own = scores[wanted]
+    above = np.array([np.count_nonzero(scores > score) for score in own], np.int64)
+    equal = np.zeros(len(scores), np.bool_)
+    for score in own:
+        equal |= scores == score
+    tied = 0
+    if np.count_nonzero(equal) > len(own) or len(set(own.tolist())) < len(own):
+        for i, (place, score) in enumerate(zip(wanted.tolist(), own, strict=True)):
+            level = np.flatnonzero(scores == score)
+            above[i] += np.count_nonzero(level < place)
+            tied += int(len(level) > 1 and score > _MISSING)
+    return _Counted(own, above, tied)
+
+
+def _counted_by_sort(row: _Row) -> _Counted:
+    """Counts for many rows at once, by sorting scores that are exact."""
+    scores, wanted, junk = row
+    scores[junk] = -np.inf
+    own = scores[wanted]
+    ordered = np.sort(scores)
+    end = np.searchsorted(ordered, own, "right")
+    above = len(scores) - end
+    tied = end - np.searchsorted(ordered, own, "left") > 1
+    for i in np.flatnonzero(tied):  # of equal scores, those in lower rows rank above
+        above[i] += np.count_nonzero(scores[: wanted[i]] == own[i])
+    return _Counted(own, above, int(np.count_nonzero(tied & (own > _MISSING))))
+
+
+def _behind(
+    block: Array, counted: list[_Counted], distractors: Blocks, pool: ThreadPoolExecutor
+) -> list[_Counted]:
+    """What was counted, with the distractors that score higher; an equal one ranks behind."""
+    above = [each.above.copy() for each in counted]
+    precise_block = block.astype(np.float64)
+    for rows in distractors():
+        scores = (precise_block @ rows.T.astype(np.float64)).astype(np.float32)  # (b, d) -> (b, n)
+        pairs = zip(scores, (each.scores for each in counted), strict=True)
+        for i, higher in enumerate(pool.map(_higher, pairs)):
+            above[i] += higher
+    return [
+        _Counted(each.scores, ranks, each.tied) for each, ranks in zip(counted, above, strict=True)
+    ]
+
+
+def _higher(pair: tuple[Array, Array]) -> Ids:
+    scores, own = pair
+    return len(scores) - np.searchsorted(np.sort(scores), own, "right")
+
+
+def blocks(vectors: Array, rows: int = 16_384) -> Blocks:
+    """A matrix (n, d), which may be mapped from a file, as blocks of unit rows in float32."""
+    return partial(_blocks, vectors, rows)
+
+
+def _blocks(vectors: Array, rows: int) -> Iterator[Array]:
+    for start in range(0, len(vectors), rows):
+        yield unit(np.asarray(vectors[start : start + rows], np.float32))
