@@ -97,7 +97,14 @@ def test_WEB_16_what_is_no_picture_or_too_large_is_refused(
 
 @pytest.mark.parametrize(
     "text",
-    ["\ud800 lone", "a\u0301" * 100_000, "\u202e" * 500, "日本語" * 4000, "\0\x1b[31m", "{{1234567*7}}"],
+    [
+        "\ud800 lone",
+        "a\u0301" * 100_000,
+        "\u202e" * 500,
+        "日本語" * 4000,
+        "\0\x1b[31m",
+        "{{1234567*7}}",
+    ],
 )
 def test_WEB_40_any_unicode_in_a_field_is_refused_or_shown_cut(site, text: str) -> None:
     from urllib.parse import quote
