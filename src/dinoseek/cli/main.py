@@ -21,6 +21,7 @@ from dinoseek.vit.blas import prefer_fast_kernels
 COMMANDS = {
     "index": ("dinoseek.cli.index", "Put the images of folders into a gallery."),
     "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
+    "explain": ("dinoseek.cli.explain", "Show why a hit was found: which patches match."),
     "fit": ("dinoseek.cli.fit", "Fit a PCA or a vocabulary on a gallery."),
     "dupes": ("dinoseek.cli.dupes", "Find images that are the same, nearly the same, or alike."),
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dinoseek.matching import MatchOptions, Patches, match
+from dinoseek.matching import Matches, MatchOptions, Patches, match
 from dinoseek.rerank.options import Local
 from dinoseek.vit.ops import Array
 
@@ -33,5 +33,10 @@ def local_score(query: Patches, hit: Patches, options: Local) -> float:
     """
     chosen = MatchOptions(geometry=options.geometry, tolerance=options.tolerance)
     found = match(query, hit, chosen)
-    cosines = np.maximum(found.cosines[found.inliers], 0)
-    return float(cosines.sum()) / min(len(query.vectors), len(hit.vectors))
+    return share_of(found, query, hit)
+
+
+def share_of(matches: Matches, first: Patches, second: Patches) -> float:
+    """The local score of two pictures with these matches."""
+    cosines = np.maximum(matches.cosines[matches.inliers], 0)
+    return float(cosines.sum()) / min(len(first.vectors), len(second.vectors))
