@@ -22,6 +22,7 @@ COMMANDS = {
     "index": ("dinoseek.cli.index", "Put the images of folders into a gallery."),
     "search": ("dinoseek.cli.search", "Find the images that look most like a picture."),
     "explain": ("dinoseek.cli.explain", "Show why a hit was found: which patches match."),
+    "map": ("dinoseek.cli.map", "Lay a gallery out in a plane, to look at."),
     "fit": ("dinoseek.cli.fit", "Fit a PCA or a vocabulary on a gallery."),
     "dupes": ("dinoseek.cli.dupes", "Find images that are the same, nearly the same, or alike."),
     "info": ("dinoseek.cli.info", "Show what is in a gallery, or what is installed."),
