@@ -1,6 +1,5 @@
 """Search: the images of a gallery that look most like a query, for one query or for many."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -12,7 +11,7 @@ from dinoseek.embedder import BATCH_SIZE, Embedder
 from dinoseek.errors import DinoseekError, UsageError
 from dinoseek.gallery import filters
 from dinoseek.gallery.background import automatic
-from dinoseek.gallery.base import WEB, Hit
+from dinoseek.gallery.base import Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.ahead import ahead
@@ -154,10 +153,10 @@ def _located(
 
 def _file_of(gallery: SqliteGallery, id: int) -> Path:
     (record,) = gallery.get([id])
-    if record.root == WEB or Path(record.root).is_file():  # an archive
+    if (file := record.own_file) is None:
         reason = "it has no file of its own that a region could be cut from"
         raise UsageError("search.no_file", f"id {id}", reason)
-    return Path(record.root, os.fsdecode(record.path))
+    return file
 
 
 def _read(

@@ -1,7 +1,6 @@
 """The first hits of a search in a better order: what re-ranking needs from a gallery."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from dinoseek.embedder import Embedder, Prepared
 from dinoseek.errors import DinoseekError, UsageError
-from dinoseek.gallery.base import WEB, Hit
+from dinoseek.gallery.base import Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.matching import Patches
@@ -109,9 +108,7 @@ def picture_of(gallery: SqliteGallery, id: int, file: Path | None) -> Prepared |
 def own_picture(gallery: SqliteGallery, id: int) -> Prepared | None:
     """As `picture_of`, for an image of which only the id is known."""
     (record,) = gallery.get([id])
-    is_own = record.root != WEB and not Path(record.root).is_file()  # else an archive
-    file = Path(record.root, os.fsdecode(record.path)) if is_own else None
-    return picture_of(gallery, id, file)
+    return picture_of(gallery, id, record.own_file)
 
 
 def _scores(

@@ -40,6 +40,19 @@ def test_equal_hits_keep_their_order(options):
     assert found.rankings.tolist() == rankings.tolist()
 
 
+@pytest.mark.parametrize(
+    "options", [Augmentation(shortlist=7), KReciprocal(shortlist=7), SuperGlobal(shortlist=7)]
+)
+def test_what_is_behind_the_shortlist_stays(queries, gallery, rankings, options):
+    found = rerank(queries, gallery, rankings, options)
+    alone = rerank(queries, gallery, rankings[:, :7], options)
+
+    assert found.rankings[:, 7:].tolist() == rankings[:, 7:].tolist()
+    assert found.rankings[:, :7].tolist() == alone.rankings.tolist()
+    np.testing.assert_array_equal(found.scores[:, :7], alone.scores)
+    assert np.isneginf(found.scores[:, 7:]).all()
+
+
 def test_a_full_ranking_by_alpha_qe_is_a_second_search(queries, gallery):
     every = np.array([ranked(query, gallery, len(gallery)) for query in queries])
 

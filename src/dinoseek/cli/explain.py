@@ -1,7 +1,6 @@
 """`dinoseek explain`: why a hit was found."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import click
 
 from dinoseek.cli.options import ModelChoice, model_options, setting
 from dinoseek.cli.queries import Operand, asked_queries
-from dinoseek.errors import UsageError, printable
+from dinoseek.errors import MachineError, UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder
@@ -112,8 +111,14 @@ def _source(operand: Operand, gallery: Path | None) -> Path | bytes:
 
     with open_gallery(gallery, readonly=True) as opened:
         (record,) = opened.get([operand.means])
-        file = Path(record.root, os.fsdecode(record.path))
-        return file if file.is_file() else opened.thumbnail(operand.means) or file
+        file = record.own_file
+        if file is not None and file.is_file():
+            return file
+        small = opened.thumbnail(operand.means)
+    if small is None:
+        reason = "its picture is not there any more"
+        raise MachineError("path.missing", file or operand.word, reason)
+    return small
 
 
 def _region(text: str | None, first: Operand, second: Operand) -> "Region | None":

@@ -1,5 +1,6 @@
 """What a gallery is: the records it keeps, the hits it returns, the Protocol of every store."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,13 @@ class Record:
     row: int | None = None
     look: Blob | None = None
     thumbnail: Blob | None = None
+
+    @property
+    def own_file(self) -> Path | None:
+        """The file that the image is; None where it lies in an archive or on the web."""
+        if self.root == WEB or Path(self.root).is_file():  # a root that is a file is an archive
+            return None
+        return Path(self.root, os.fsdecode(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)

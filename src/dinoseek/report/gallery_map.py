@@ -1,16 +1,13 @@
 """A gallery as a map: where each image lies in a plane, and which are nearest to it."""
 
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dinoseek.errors import DinoseekError
-from dinoseek.gallery.base import WEB
 from dinoseek.gallery.exact import Ids, top_k
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
@@ -86,9 +83,7 @@ def pictures(gallery: SqliteGallery, found: Mapped) -> Iterator[bytes | None]:
 
 def _small(gallery: SqliteGallery, id: int) -> bytes | None:
     (record,) = gallery.get([id])
-    is_own = record.root != WEB and not Path(record.root).is_file()  # else an archive
-    file = Path(record.root, os.fsdecode(record.path)) if is_own else None
-    for source in (file, gallery.thumbnail(id)):
+    for source in (record.own_file, gallery.thumbnail(id)):
         try:
             if source is not None:
                 image = thumbnail(load_image(source, least_side=2 * SIDE), SIDE)

@@ -25,26 +25,16 @@ class Reranked(NamedTuple):
 def rerank(queries: Array, gallery: Array, rankings: Rows, options: Rerank) -> Reranked:
     """Puts the rows of rankings (q, k) in another order; none is added, none is left out.
 
-    queries (q, d) and gallery (m, d) are of unit length. With all m rows in the rankings alpha
-    query expansion and database augmentation are what their papers say, a second search. `Local`
-    needs patches: ValueError.
+    queries (q, d) and gallery (m, d) are of unit length. What is behind the options' shortlist
+    stays there, with scores of -inf; alpha query expansion has none, so that with all m rows in the
+    rankings it is a second search. `Local` needs patches: ValueError.
     """
-    match options:
-        case AlphaQE():
-            expanded = alpha_query_expansion(queries, gallery, rankings, options)
-            scores = _cosines(expanded, gallery, rankings)
-        case Augmentation():
-            scores = _cosines(unit(queries), augmented(gallery, options), rankings)
-        case KReciprocal():
-            each = zip(queries, rankings, strict=True)
-            rows = [k_reciprocal_scores(query, gallery[row], options) for query, row in each]
-            scores = _stacked(rows, rankings)
-        case SuperGlobal():
-            each = zip(queries, rankings, strict=True)
-            rows = [super_global_scores(query, gallery[row], options) for query, row in each]
-            scores = _stacked(rows, rankings)
-        case _:
-            raise ValueError("local re-ranking needs patches, see dinoseek.rerank.local")
+    if isinstance(options, AlphaQE):
+        expanded = alpha_query_expansion(queries, gallery, rankings, options)
+        return sorted_by(rankings, _cosines(expanded, gallery, rankings))
+    first = rankings[:, : options.shortlist]
+    scores = np.full(rankings.shape, -np.inf, np.float32)
+    scores[:, : first.shape[1]] = _scores(queries, gallery, first, options)
     return sorted_by(rankings, scores)
 
 
@@ -54,6 +44,21 @@ def sorted_by(rankings: Rows, scores: Array) -> Reranked:
     return Reranked(
         np.take_along_axis(rankings, order, axis=1), np.take_along_axis(scores, order, axis=1)
     )
+
+
+def _scores(queries: Array, gallery: Array, rankings: Rows, options: Rerank) -> Array:
+    """What the rows of rankings (q, k) are ordered by: (q, k)."""
+    each = zip(queries, rankings, strict=True)
+    match options:
+        case Augmentation():
+            return _cosines(unit(queries), augmented(gallery, options), rankings)
+        case KReciprocal():
+            rows = [k_reciprocal_scores(query, gallery[row], options) for query, row in each]
+        case SuperGlobal():
+            rows = [super_global_scores(query, gallery[row], options) for query, row in each]
+        case _:
+            raise ValueError("local re-ranking needs patches, see dinoseek.rerank.local")
+    return _stacked(rows, rankings)
 
 
 def _cosines(queries: Array, gallery: Array, rankings: Rows) -> Array:
