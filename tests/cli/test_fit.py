@@ -29,6 +29,10 @@ def test_a_pca_of_a_gallery_makes_shorter_vectors_that_search_finds_again(
     flags = ("--model", "color-histogram", "--projection", "pca.safetensors")
     assert dinoseek("index", photos, *short, *flags).code == 0
     (space,) = dinoseek("info", "short.dino", "--json").json["spaces"]
+    assert (
+        f"projection {space['projection'][:8]}: 12 vectors of 4"
+        in dinoseek("info", "short.dino").out
+    )
     hits = dinoseek("search", photos / "red-0.png", *short, "-k", 3, "--json").json
 
     assert space["dim"] == 4

@@ -53,6 +53,7 @@ def test_only_what_a_condition_holds_for_is_on_the_map(dinoseek, gallery, tmp_pa
         (("photos.dino",), 2, "--html map.html"),
         (("photos.dino", "--html", "m.html", "--where", 'path like "%none%"'), 2, "no image"),
         (("none.dino", "--html", "m.html"), 4, "none.dino"),
+        (("photos.dino", "--html", "m.html", "--color", "label"), 2, "no image has this metadata"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_on_one_line(dinoseek, gallery, arguments, code, words):

@@ -86,6 +86,7 @@ def _write_page(gallery: "SqliteGallery", target: Path, most: int, options: dict
     from dinoseek.report.gallery_map_page import write_map_page
 
     found = _mapped(gallery, most, options)
+    _check_color(found, options["color"])
     shown = f"{len(found.rows):,}"
     if found.found.rows > len(found.rows):
         shown += f" of {found.found.rows:,}"
@@ -105,6 +106,14 @@ def _write_page(gallery: "SqliteGallery", target: Path, most: int, options: dict
         neighbours=options["neighbors"],
     )
     click.echo(f"wrote {target}", err=True)
+
+
+def _check_color(found: "Mapped", name: str | None) -> None:
+    """Refuses a name of metadata that no image on the map has."""
+    known = {key for row in found.rows for key in row["metadata"]}
+    if name is not None and name not in known:
+        fix = f"use one of {', '.join(sorted(known)[:10])}" if known else ""
+        raise UsageError("map.color", name, "no image has this metadata", fix=fix)
 
 
 def _write_parquet(
