@@ -14,7 +14,8 @@ def unit_rows(count, dim=6, seed=0):
 
 
 def vocabulary(clusters=3, dim=6):
-    return Vocabulary(centres=0.7 * unit_rows(clusters, dim, seed=9), block=1, weights="w")
+    lengths = np.linspace(0.2, 1.4, clusters, dtype=np.float32)[:, None]  # cosine, not product
+    return Vocabulary(centres=lengths * unit_rows(clusters, dim, seed=9), block=1, weights="w")
 
 
 def test_an_image_is_what_its_patches_differ_from_their_centres():

@@ -85,7 +85,7 @@ def agreeing(source: Points, target: Points, geometry: Geometry, tolerance: floa
     are fewer pairs than the map has to be drawn through, and one to spare.
     """
     need = 2 if geometry == "similarity" else 3
-    if len(source) <= need:
+    if len(source) < need:
         return np.zeros(len(source), np.bool_)
     draws = _draws(len(source), need)
     maps = np.stack([_fitted(source[draw], target[draw], geometry) for draw in draws])
