@@ -111,6 +111,9 @@ def test_dba_joins_each_hit_by_its_neighbours_in_the_whole_gallery(
     hits = search(gallery, photos / "03.png", k=6, rerank=Augmentation(neighbors=3, shortlist=6))
 
     assert numbers(hits) == by_score(scores, first)
+    np.testing.assert_allclose(
+        [hit.reranked for hit in hits], -np.sort(-np.array(scores)), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,19 @@ def test_few_hits_of_a_longer_shortlist_are_its_first(gallery, photos):
     few = search(gallery, photos / "07.png", k=3, rerank=options)
 
     assert few == search(gallery, photos / "07.png", k=30, rerank=options)[:3]
+
+
+def test_a_hit_below_the_cut_off_does_not_end_what_is_not_in_order(gallery, photos):
+    rerank = KReciprocal(k1=6, k2=3, shortlist=15)
+    every = search(gallery, photos / "07.png", k=COUNT, rerank=rerank)
+    place = next(i for i in range(COUNT) if any(h.score > every[i].score for h in every[i + 1 :]))
+    least = every[place].score + 1e-6
+    expected = [hit.id for hit in every if hit.score >= least][: place + 1]
+
+    found = search(gallery, photos / "07.png", k=place + 1, rerank=rerank, min_score=least)
+
+    assert [hit.id for hit in found] == expected
+    assert len(expected) == place + 1
 
 
 @pytest.mark.parametrize("rerank", ["alpha-qe", "dba", "k-reciprocal", "superglobal"])
