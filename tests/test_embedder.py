@@ -1,6 +1,7 @@
 """Images to embeddings: order, batching, fingerprints, and the real model on real photographs."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -8,8 +9,13 @@ import pytest
 from PIL import Image
 
 from dinoseek.embedder import Embedder, Fingerprint, load_embedder
+from dinoseek.encoders.factory import load_encoder
 from dinoseek.errors import ImageError, MachineError, UsageError
-from dinoseek.images.preprocess import find_preset
+from dinoseek.images.preprocess import find_preset, to_pixels
+from dinoseek.pca import fit_pca
+from dinoseek.vit.model import facet
+from dinoseek.vlad import Vocabulary, load_vocabulary, vlad
+from dinoseek.weights.fitted import save_fitted
 from dinoseek.weights.save import save_params
 
 from .vit.tiny import tiny_config, tiny_params
@@ -208,3 +214,163 @@ def test_cls_of_the_128_photographs_equals_the_official_code(shared):
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     assert error <= 5e-5, error
     assert ((found.astype(np.float64) * expected).sum(axis=1) / lengths).min() >= 0.999999
+
+
+# options that came later
+
+
+def test_the_ids_of_spaces_that_use_no_later_option_stay_what_they_were():
+    """What galleries on disk say; computed by the code before there were such options."""
+    usual = Fingerprint(
+        model="dinov2-small",
+        weights="0" * 64,
+        preprocess="official",
+        pooling="cls",
+        pos_flavour="hub",
+        dim=384,
+    )
+    content = {
+        "dim": 384,
+        "pooling": "cls",
+        "pos_flavour": "hub",
+        "precision": "float32",
+        "preprocess": "official",
+        "weights": "0" * 64,
+    }
+    by_hand = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    assert usual.id == by_hand == "f202d53eee5714fd"
+    assert json.loads(usual.to_json()) == {"model": "dinov2-small", **content}
+    assert Fingerprint.from_json(json.dumps({"model": "m", **content})).id == by_hand
+
+
+def test_the_built_in_embedder_keeps_its_space():
+    assert load_embedder("color-histogram").fingerprint.id == "b2ab9a66ccf7f0e3"
+
+
+@pytest.mark.parametrize("change", [{"scales": "0.5,1"}, {"vocabulary": "a"}, {"projection": "b"}])
+def test_a_later_option_that_is_used_changes_the_fingerprint(change):
+    assert fingerprint(**change).id != fingerprint().id
+    assert Fingerprint.from_json(fingerprint(**change).to_json()) == fingerprint(**change)
+
+
+def test_what_is_used_is_described():
+    made = fingerprint(scales="0.5,1", projection="1234567890")
+
+    assert made.describe() == "a, official, cls, scales 0.5,1, projection 12345678"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean+gem"])
+def test_a_vector_over_scales_is_the_mean_of_unit_vectors(tiny_file, tmp_path, pooling):
+    options = {"preprocess": "squash@70", "pooling": pooling, "cache_dir": tmp_path}
+    embedder = load_embedder(tiny_file, scales=[1, 2, 0.6], **options)
+    single = load_embedder(tiny_file, **{**options, "preprocess": "squash@140"})
+
+    found = embedder.embed([picture(0), picture(1)])
+
+    for row, image in zip(found, (picture(0), picture(1)), strict=True):
+        large = single.open(image)
+        parts = []
+        for side in (42, 70, 140):
+            small = Image.fromarray(large).resize((side, side), Image.Resampling.BICUBIC)
+            parts.append(single.vectors([np.asarray(small)])[0])
+        mean = np.mean(parts, axis=0)
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
+    assert embedder.fingerprint.scales == "0.6,1,2"
+    assert embedder.fingerprint.preprocess == "squash@70"
+
+
+def test_one_usual_scale_is_the_same_space(tiny_file, tmp_path):
+    plain = load_embedder(tiny_file, cache_dir=tmp_path)
+
+    assert (
+        load_embedder(tiny_file, scales=[1.0], cache_dir=tmp_path).fingerprint == plain.fingerprint
+    )
+
+
+def test_the_built_in_embedder_has_one_scale():
+    with pytest.raises(UsageError, match="one scale only"):
+        load_embedder("color-histogram", scales=[1, 2])
+
+
+@pytest.fixture
+def vocabulary_file(tiny_file, tmp_path):
+    """A vocabulary of three centres for block 0 of the tiny model."""
+    weights = load_embedder(tiny_file, cache_dir=tmp_path).fingerprint.weights
+    centres = np.random.default_rng(0).standard_normal((3, 16)).astype(np.float32)
+    words = Vocabulary(centres=centres, block=0, weights=weights)
+    save_fitted(tmp_path / "v.safetensors", words.fitted)
+    return tmp_path / "v.safetensors"
+
+
+def test_vlad_describes_the_values_of_a_block(tiny_file, tmp_path, vocabulary_file):
+    options = {"preprocess": "squash@70", "cache_dir": tmp_path}
+    embedder = load_embedder(tiny_file, pooling="vlad+cls", vocabulary=vocabulary_file, **options)
+    pixels = to_pixels([embedder.open(picture(0))])
+    params, config = tiny_params(tiny_config()), tiny_config()
+    values = facet(pixels, params, config, block=0).patches
+
+    found = embedder.embed([picture(0)])[0]
+
+    words = vlad(values, load_vocabulary(vocabulary_file, tmp_path))[0]
+    cls = load_embedder(tiny_file, **options).embed([picture(0)])[0]
+    np.testing.assert_allclose(found, np.concatenate([words, cls]) / 2**0.5, atol=1e-4)
+    assert embedder.dim == 3 * 16 + 16
+    assert len(embedder.fingerprint.vocabulary) == 64
+
+
+def test_a_vocabulary_of_another_model_or_in_vain_is_refused(tiny_file, tmp_path, vocabulary_file):
+    other = tmp_path / "other.safetensors"
+    save_params(other, tiny_params(tiny_config(), seed=1), tiny_config())
+
+    with pytest.raises(UsageError, match="fitted on another model"):
+        load_embedder(other, pooling="vlad", vocabulary=vocabulary_file, cache_dir=tmp_path)
+    with pytest.raises(UsageError, match="add --pooling vlad"):
+        load_embedder(tiny_file, vocabulary=vocabulary_file, cache_dir=tmp_path)
+    with pytest.raises(UsageError, match="dinoseek fit vlad"):
+        load_embedder(tiny_file, pooling="vlad", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_vectors_go_through_a_projection_and_are_of_unit_length(tmp_path, whiten):
+    plain = load_embedder("color-histogram")
+    vectors = plain.embed([picture(seed) for seed in range(12)])
+    pca = fit_pca(vectors, 4, whiten=whiten, space=plain.fingerprint.id)
+    save_fitted(tmp_path / "p.safetensors", pca.fitted)
+
+    embedder = load_embedder(
+        "color-histogram", projection=tmp_path / "p.safetensors", cache_dir=tmp_path
+    )
+    found = embedder.embed([picture(3)])[0]
+
+    expected = pca.components @ (vectors[3] - vectors.mean(axis=0))
+    expected = expected / np.sqrt(pca.variances) if whiten else expected
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-4)
+    assert embedder.dim == 4
+    assert embedder.fingerprint.id != plain.fingerprint.id
+
+
+def test_a_projection_of_another_space_is_refused(tiny_file, tmp_path):
+    pca = fit_pca(
+        np.random.default_rng(0).standard_normal((30, 16)).astype(np.float32), 4, space="other"
+    )
+    save_fitted(tmp_path / "p.safetensors", pca.fitted)
+
+    with pytest.raises(UsageError, match="fitted on vectors of other") as found:
+        load_embedder(tiny_file, projection=tmp_path / "p.safetensors", cache_dir=tmp_path)
+    assert found.value.code == "projection.space"
+
+
+def test_patches_come_from_models_only(tiny_file, tmp_path):
+    embedder = load_embedder(tiny_file, preprocess="squash@70", cache_dir=tmp_path)
+    prepared = embedder.open(picture(0))
+    tokens = load_encoder(tiny_file)(to_pixels([prepared])).patches[0]
+
+    found = embedder.patches(prepared)
+
+    np.testing.assert_allclose(
+        found.vectors, tokens / np.linalg.norm(tokens, axis=1, keepdims=True), atol=1e-5
+    )
+    with pytest.raises(UsageError, match="no patches") as error:
+        load_embedder("color-histogram").patches(prepared)
+    assert error.value.code == "embedder.no_patches"

@@ -40,6 +40,26 @@ def test_cls_and_mean_weigh_the_same():
     np.testing.assert_allclose(np.linalg.norm(both[:, 4:], axis=1), 1, rtol=1e-6)
 
 
+def test_any_poolings_can_be_joined_and_weigh_the_same():
+    joined = find_pooling("gem+cls+mean")(TOKENS)
+
+    for place, name in enumerate(("gem", "cls", "mean")):
+        part = find_pooling(name)(TOKENS)
+        expected = [row / sum(float(v) ** 2 for v in row) ** 0.5 for row in part]
+        np.testing.assert_allclose(joined[:, 4 * place : 4 * place + 4], expected, rtol=1e-5)
+
+
+def test_the_same_pooling_twice_is_refused():
+    with pytest.raises(UsageError, match=r"cls\+mean\+cls: the same pooling twice"):
+        find_pooling("cls+mean+cls")
+
+
+def test_vlad_without_a_vocabulary_says_how_to_get_one():
+    with pytest.raises(UsageError, match="dinoseek fit vlad") as found:
+        find_pooling("cls+vlad")
+    assert found.value.code == "pooling.vocabulary"
+
+
 def test_unit_leaves_a_zero_vector_finite():
     found = unit(np.float32([[0, 0], [3, 4]]))
 
@@ -47,5 +67,5 @@ def test_unit_leaves_a_zero_vector_finite():
 
 
 def test_an_unknown_pooling_names_the_known():
-    with pytest.raises(UsageError, match=r"max: no such pooling; use one of cls, mean, gem, cls"):
+    with pytest.raises(UsageError, match=r"max: no such pooling; use one of cls, mean, gem, vlad"):
         find_pooling("max")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from dinoseek.explain import explain
     from dinoseek.gallery.base import Hit, Record
     from dinoseek.gallery.factory import open_gallery
     from dinoseek.images.region import Region
@@ -48,6 +49,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "explain",
     "find_duplicates",
     "from_addresses",
     "from_archive",
@@ -77,6 +79,7 @@ _HOMES = {
         "UsageError",
         "WeightsError",
     ),
+    "dinoseek.explain": ("explain",),
     "dinoseek.gallery.base": ("Hit", "Record"),
     "dinoseek.gallery.factory": ("open_gallery",),
     "dinoseek.images.region": ("Region",),
@@ -109,7 +112,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `dinoseek.search` and `dinoseek.ingest` the functions.
+    """Keeps `dinoseek.search`, `dinoseek.ingest` and `dinoseek.explain` the functions.
 
     Importing a submodule writes it into its package, over a function of the same name.
     """

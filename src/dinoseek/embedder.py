@@ -6,12 +6,9 @@ proves it.
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +16,22 @@ from PIL import Image
 
 from dinoseek.encoders.base import Encoder
 from dinoseek.encoders.factory import check_engine, make_encoder
+from dinoseek.errors import UsageError
+from dinoseek.fingerprint import Fingerprint as Fingerprint
+from dinoseek.fingerprint import fingerprint_dict as fingerprint_dict
 from dinoseek.images.ahead import ahead
 from dinoseek.images.color_histogram import color_histogram
 from dinoseek.images.decode import DEFAULT_LIMITS, Limits, load_image
+from dinoseek.images.geometry import PATCH
 from dinoseek.images.preprocess import Preset, find_preset, to_pixels
-from dinoseek.pooling import find_pooling, unit
+from dinoseek.images.scales import ONE, checked_scales, name_of, preset_for
+from dinoseek.matching import Patches
+from dinoseek.pca import load_pca, project
+from dinoseek.pooling import unit
+from dinoseek.recipe import Recipe, check_pooling, dim_of, features_of
 from dinoseek.vit.config import PosFlavour
 from dinoseek.vit.ops import Array
+from dinoseek.vlad import load_vocabulary
 from dinoseek.weights.digest import weights_digest
 from dinoseek.weights.hub import model_name, resolve
 from dinoseek.weights.load import load_params
@@ -41,36 +47,6 @@ USUAL_HEAD_DIM = 64
 _DECODERS = 2  # threads that decode ahead of the engine
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fingerprint:
-    """What decides an embedding: equal fingerprints mean comparable vectors."""
-
-    model: str  # for people; two names for the same weights are the same space
-    weights: str  # sha256 of the parameters (unusual heads: and their number), or of a built-in
-    preprocess: str
-    pooling: str
-    pos_flavour: str
-    precision: str = "float32"
-    dim: int
-
-    @cached_property
-    def id(self) -> str:
-        """16 hexadecimal digits over everything but the model's name."""
-        content = {k: v for k, v in dataclasses.asdict(self).items() if k != "model"}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-    def describe(self) -> str:
-        """The fingerprint for people: "dinov2-small, official, cls"."""
-        return ", ".join(part for part in (self.model, self.preprocess, self.pooling) if part)
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Fingerprint":
-        return cls(**json.loads(text))
-
-
 class Embedder:
     """Turns images into unit vectors. Made by `load_embedder`."""
 
@@ -81,8 +57,10 @@ class Embedder:
         fingerprint: Fingerprint,
         limits: Limits = DEFAULT_LIMITS,
         engine: str = "numpy",
+        encoder: Encoder | None = None,
     ) -> None:
         self._features = features
+        self.encoder = encoder
         self.preset = preset
         self.fingerprint = fingerprint
         self.limits = limits
@@ -99,6 +77,24 @@ class Embedder:
     def features(self, prepared: Sequence[Prepared]) -> Array:
         """Features (b, dim) of images of one size, before they are scaled to unit length."""
         return self._features(prepared)
+
+    def patches(self, prepared: Prepared) -> Patches:
+        """The patch tokens of one image, each of unit length. Raises as `check_patches`."""
+        if self.encoder is None:
+            raise self._no_patches()
+        height, width = (side // PATCH for side in prepared.shape[:2])
+        (tokens,) = self.encoder(to_pixels([prepared])).patches  # (1, n, d) -> (n, d)
+        return Patches(unit(tokens), height, width)
+
+    def check_patches(self) -> None:
+        """UsageError embedder.no_patches where the embedder does not see pictures in patches."""
+        if self.encoder is None:
+            raise self._no_patches()
+
+    def _no_patches(self) -> UsageError:
+        reason = "it has no patches, so there is nothing in two pictures to match"
+        fix = "use a DINOv2 model, as in --model dinov2-small"
+        return UsageError("embedder.no_patches", self.fingerprint.model, reason, fix=fix)
 
     def vectors(self, prepared: Sequence[Prepared]) -> Array:
         """Embeddings (b, dim), of unit length, of images of one size."""
@@ -155,6 +151,9 @@ def load_embedder(
     preprocess: str | None = None,
     pooling: str = "cls",
     pos_flavour: PosFlavour | None = None,
+    scales: Iterable[float] = ONE,
+    vocabulary: Path | None = None,
+    projection: Path | None = None,
     fast_decode: bool = False,
     threads: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -165,42 +164,78 @@ def load_embedder(
 
     `preprocess` names a preset (images/preprocess.py), by default "official"; `pos_flavour`
     overrides how position embeddings are fitted; with `fast_decode` large JPEGs are read at a
-    smaller scale, as its preset's name then says. `cache_dir` keeps digests of weights from one
-    process to the next. Raises UsageError for an unknown name, MachineError for weights that are
-    not there, WeightsError for unusable ones.
+    smaller scale, as its preset's name then says. Vectors are the mean over `scales` of unit
+    vectors. `vocabulary` is for the pooling "vlad", `projection` a PCA that vectors go through;
+    `dinoseek fit` writes both. `cache_dir` keeps digests of weights from one process to the next.
+    Raises UsageError for an unknown name, MachineError for weights that are not there, WeightsError
+    for unusable ones.
     """
     check_engine(engine)
+    chosen = checked_scales(scales)
     usual = "squash" if str(model) == COLOR_HISTOGRAM else "official"
     preset = find_preset(preprocess or usual)
     preset = preset.with_fast() if fast_decode else preset
     if str(model) == COLOR_HISTOGRAM:
-        return _color_histogram_embedder(preset, limits)
-    find_pooling(pooling)  # a wrong name is told before anything is loaded
-    path = resolve(model, models_dir)
-    params, config = load_params(path)
-    if pos_flavour:
-        config = dataclasses.replace(config, pos_flavour=pos_flavour)
-    digest = weights_digest(path, params, cache_dir)
-    if config.head_dim != USUAL_HEAD_DIM:  # heads are not in the weights, but change every vector
-        digest += f"-{config.num_heads}"
+        if chosen != ONE:
+            raise UsageError("scales.model", COLOR_HISTOGRAM, "it looks at one scale only")
+        embedder = _color_histogram_embedder(preset, limits)
+    else:
+        words = None if vocabulary is None else load_vocabulary(vocabulary, cache_dir)
+        check_pooling(pooling, words)  # a wrong name is told before anything is loaded
+        path = resolve(model, models_dir)
+        params, config = load_params(path)
+        config = dataclasses.replace(config, pos_flavour=pos_flavour or config.pos_flavour)
+        digest = weights_digest(path, params, cache_dir)
+        if config.head_dim != USUAL_HEAD_DIM:  # heads are not in the weights, but change vectors
+            digest += f"-{config.num_heads}"
+        encoder = make_encoder(params, config, engine, threads=threads)
+        recipe = Recipe(pooling=pooling, scales=chosen, vocabulary=words)
+        embedder = _of_encoder(encoder, model_name(model), digest, preset, recipe, limits)
+    return embedder if projection is None else _projected(embedder, projection, cache_dir)
+
+
+def _of_encoder(
+    encoder: Encoder, name: str, digest: str, preset: Preset, recipe: Recipe, limits: Limits
+) -> Embedder:
+    words = recipe.vocabulary
+    if words is not None and words.weights != digest:
+        reason = "its vocabulary was fitted on another model"
+        raise UsageError("pooling.vocabulary", name, reason, fix="fit one with dinoseek fit vlad")
     fingerprint = Fingerprint(
-        model=model_name(model),
+        model=name,
         weights=digest,
         preprocess=preset.name,
-        pooling=pooling,
-        pos_flavour=config.pos_flavour,
-        dim=config.embed_dim * (2 if pooling == "cls+mean" else 1),
+        pooling=recipe.pooling,
+        pos_flavour=encoder.config.pos_flavour,
+        dim=dim_of(recipe, encoder.config.embed_dim),
+        scales=name_of(recipe.scales),
+        vocabulary=words.fitted.digest if words else "",
     )
-    encoder: Encoder = make_encoder(params, config, engine, threads=threads)
-    features = _features(encoder, pooling)
-    return Embedder(features, preset, fingerprint, limits, encoder.engine)
+    return Embedder(
+        features_of(encoder, recipe),
+        preset_for(preset, recipe.scales),
+        fingerprint,
+        limits,
+        encoder.engine,
+        encoder,
+    )
 
 
-def _features(encoder: Encoder, pooling: str) -> Callable[[Sequence[Prepared]], Array]:
-    pool = find_pooling(pooling)
-    if pooling == "cls":
-        return lambda prepared: encoder.class_tokens(to_pixels(prepared))
-    return lambda prepared: pool(encoder(to_pixels(prepared)))
+def _projected(embedder: Embedder, path: Path, cache_dir: Path | None) -> Embedder:
+    """The embedder, and then a PCA that was fitted on vectors of just this kind."""
+    pca, made = load_pca(path, cache_dir), embedder.fingerprint
+    if (pca.space, pca.components.shape[1]) != (made.id, made.dim):
+        reason = f"it was fitted on vectors of {pca.space}, not of {made.describe()} ({made.id})"
+        raise UsageError("projection.space", path, reason, fix="fit it again with dinoseek fit pca")
+    fingerprint = dataclasses.replace(made, projection=pca.fitted.digest, dim=len(pca.components))
+    return Embedder(
+        lambda prepared: project(unit(embedder.features(prepared)), pca),
+        embedder.preset,
+        fingerprint,
+        embedder.limits,
+        embedder.engine,
+        embedder.encoder,
+    )
 
 
 def _color_histogram_embedder(preset: Preset, limits: Limits) -> Embedder:
@@ -219,8 +254,3 @@ def _color_histogram_embedder(preset: Preset, limits: Limits) -> Embedder:
 
 def _histograms(prepared: Sequence[Prepared]) -> Array:
     return np.stack([color_histogram(image) for image in prepared])
-
-
-def fingerprint_dict(fingerprint: Fingerprint) -> dict[str, Any]:
-    """The fingerprint for `--json`, with its id."""
-    return {"id": fingerprint.id, **dataclasses.asdict(fingerprint)}

@@ -1,18 +1,21 @@
 """From a query's vectors to its hits: ranked, cut off, folded, measured and numbered."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dinoseek.collapse import COLLAPSE_SCORE, fold
+from dinoseek.embedder import Prepared
 from dinoseek.errors import UsageError
 from dinoseek.gallery.background import Background
 from dinoseek.gallery.base import Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.queries import Asked, average, unit
+from dinoseek.rerank.options import AlphaQE, Local, Rerank
+from dinoseek.shortlist import Sought, expanded, own_picture, reordered, with_cosines
 from dinoseek.vit.ops import Array
 
 # Where hits are left out or folded, more images are looked at: so many times more each round, and
@@ -31,6 +34,7 @@ class Wanted:
     collapse_score: float = COLLAPSE_SCORE
     exclude_self: bool = False
     l2: bool = False
+    rerank: Rerank | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -40,22 +44,32 @@ class Wanted:
         if not -1 <= self.collapse_score <= 1:
             subject = f"the score to collapse at, {self.collapse_score:g}"
             raise UsageError("search.collapse_score", subject, "a cosine is between -1 and 1")
+        if self.l2 and self.rerank is not None:
+            reason = "hits can be ranked by distance or by a re-ranking, not by both"
+            raise UsageError("search.rerank", "--rerank and --l2", reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Posed:
     """A query as the gallery is asked it: unit vectors of its space, and its own ids there.
 
-    Hits are like the nearest of `likes` (p, d), and not more like any of `unlikes` (n, d).
+    Hits are like the nearest of `likes` (p, d), and not more like any of `unlikes` (n, d). It has
+    its `picture` where patches are compared.
     """
 
     name: str
     likes: Array
     unlikes: Array
     own: frozenset[int]
+    picture: Prepared | None = None
 
 
-def pose(gallery: SqliteGallery, asked: Asked, embedded: Mapping[int, Array]) -> Posed:
+def pose(
+    gallery: SqliteGallery,
+    asked: Asked,
+    embedded: Mapping[int, Array],
+    rerank: Rerank | None = None,
+) -> Posed:
     """The query in the gallery's space; `embedded` are its images' vectors (d,), by position."""
     vectors = _vectors(gallery, asked, embedded)
     weights = [operand.weight for operand in asked.operands]
@@ -65,7 +79,23 @@ def pose(gallery: SqliteGallery, asked: Asked, embedded: Mapping[int, Array]) ->
     likes, unlikes = vectors[np.greater(weights, 0)], vectors[np.less(weights, 0)]
     if asked.combine == "average":
         likes, unlikes = average(vectors, weights, asked.name)[None], vectors[:0]  # (1, d), (0, d)
-    return Posed(name=asked.name, likes=likes, unlikes=unlikes, own=frozenset(own))
+    if rerank is not None and len(likes) > 1:
+        reason = "only a single vector can be re-ranked, not the best of several"
+        raise UsageError("search.rerank", asked.name, reason, fix='use "average"')
+    picture = _picture(gallery, asked) if isinstance(rerank, Local) else None
+    return Posed(name=asked.name, likes=likes, unlikes=unlikes, own=frozenset(own), picture=picture)
+
+
+def _picture(gallery: SqliteGallery, asked: Asked) -> Prepared:
+    """The picture that a query is, prepared; UsageError if it is not one."""
+    first, *more = asked.operands
+    picture = first.image
+    if picture is None and first.own is not None:
+        picture = own_picture(gallery, first.own)
+    if more or picture is None:
+        reason = "local re-ranking compares the patches of one picture, and it is none"
+        raise UsageError("search.rerank", asked.name, reason, fix="use another way of re-ranking")
+    return picture
 
 
 def _vectors(gallery: SqliteGallery, asked: Asked, embedded: Mapping[int, Array]) -> Array:
@@ -99,8 +129,9 @@ def _found(gallery: SqliteGallery, posed: Sequence[Posed], wanted: Wanted) -> li
     count = wanted.k + wanted.exclude_self * max(len(each.own) for each in posed)
     found: list[list[Hit]] = [[] for _ in posed]
     waiting = list(range(len(posed)))
+    rank = _ranker(gallery, posed, wanted)
     while waiting:
-        rankings = _rankings(gallery, [posed[i] for i in waiting], count, wanted.where)
+        rankings = rank(waiting, count)
         enough = []
         for i, ranking in zip(waiting, rankings, strict=True):
             found[i], complete = _chosen(gallery, posed[i], ranking, wanted)
@@ -110,6 +141,45 @@ def _found(gallery: SqliteGallery, posed: Sequence[Posed], wanted: Wanted) -> li
         waiting = [i for i, done in zip(waiting, enough, strict=True) if not done]
         count = min(_GROWTH * count, _MOST)
     return found
+
+
+def _ranker(
+    gallery: SqliteGallery, posed: Sequence[Posed], wanted: Wanted
+) -> Callable[[Sequence[int], int], list[list[Hit]]]:
+    """What gives the `count` first hits of some of the queries, in the order that is wanted."""
+    where, rerank = wanted.where, wanted.rerank
+    if isinstance(rerank, AlphaQE):
+        return _expanded_ranker(gallery, posed, where, rerank)
+    first: list[list[Hit]] = [[] for _ in posed]
+    if rerank is not None:
+        sought = [Sought(vector=each.likes[0], picture=each.picture) for each in posed]
+        first = [reordered(gallery, each, where, rerank) for each in sought]
+
+    def rank(which: Sequence[int], count: int) -> list[list[Hit]]:
+        rankings = _rankings(gallery, [posed[i] for i in which], count, where)
+        pairs = zip(which, rankings, strict=True)
+        return [_continued(first[i], ranking, count) for i, ranking in pairs]
+
+    return rank
+
+
+def _expanded_ranker(
+    gallery: SqliteGallery, posed: Sequence[Posed], where: Filter | None, rerank: AlphaQE
+) -> Callable[[Sequence[int], int], list[list[Hit]]]:
+    queries = expanded(gallery, np.concatenate([each.likes for each in posed]), where, rerank)
+
+    def rank(which: Sequence[int], count: int) -> list[list[Hit]]:
+        rankings = gallery.search(queries[list(which)], count, where)
+        pairs = zip(which, rankings, strict=True)
+        return [with_cosines(gallery, posed[i].likes[0], hits) for i, hits in pairs]
+
+    return rank
+
+
+def _continued(first: list[Hit], ranking: list[Hit], count: int) -> list[Hit]:
+    """Hits in a better order, and behind them those of the ranking that are not among them."""
+    known = {hit.id for hit in first}
+    return [*first, *(hit for hit in ranking if hit.id not in known)][:count]
 
 
 def _rankings(
@@ -143,7 +213,8 @@ def _chosen(
     ended = False
     if wanted.min_score is not None:
         hits = [hit for hit in hits if hit.score >= wanted.min_score]
-        ended = not ranking or ranking[-1].score < wanted.min_score
+        in_order = wanted.rerank is None
+        ended = not ranking or (in_order and ranking[-1].score < wanted.min_score)
     if len(posed.unlikes):
         hits = _not_more_unlike(gallery, posed, hits)
     if wanted.collapse and hits:

@@ -1,6 +1,5 @@
 """Search: the images of a gallery that look most like a query, for one query or for many."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -12,13 +11,15 @@ from dinoseek.embedder import BATCH_SIZE, Embedder
 from dinoseek.errors import DinoseekError, UsageError
 from dinoseek.gallery import filters
 from dinoseek.gallery.background import automatic
-from dinoseek.gallery.base import WEB, Hit
+from dinoseek.gallery.base import Hit
 from dinoseek.gallery.filters import Filter
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.ahead import ahead
 from dinoseek.images.region import Region
 from dinoseek.queries import Asked, Query, Source, read, sources_of
 from dinoseek.ranking import Posed, Wanted, hits_of, pose
+from dinoseek.rerank.options import Rerank
+from dinoseek.shortlist import chosen_rerank
 from dinoseek.vit.ops import Array
 
 __all__ = ["Query", "search", "search_many"]
@@ -41,6 +42,7 @@ def search(
     collapse_score: float = COLLAPSE_SCORE,
     exclude_self: bool = False,
     l2: bool = False,
+    rerank: Rerank | str | None = None,
 ) -> list[Hit]:
     """The k nearest images to a query, best first.
 
@@ -53,7 +55,8 @@ def search(
     images that the query is, byte for byte, are left out too. With `collapse` a hit whose cosine
     with a better one is `collapse_score` or more is only counted, as one of its copies. With `l2`
     hits are ranked by Euclidean distance of the unit vectors, which is then given; it is the same
-    order.
+    order. With `rerank`, as in "k-reciprocal" or "alpha-qe:neighbors=5", the first hits are put in
+    a better order; their scores stay cosines.
 
     Raises UsageError for a query that makes no sense, ImageError for one that cannot be read,
     GalleryError if the gallery has vectors of other models only.
@@ -66,6 +69,7 @@ def search(
         collapse_score=collapse_score,
         exclude_self=exclude_self,
         l2=l2,
+        rerank=chosen_rerank(rerank, gallery.embedder),
     )
     gallery.check()
     sources = sources_of(query, region, partial(_file_of, gallery))
@@ -87,6 +91,7 @@ def search_many(
     collapse_score: float = COLLAPSE_SCORE,
     exclude_self: bool = False,
     l2: bool = False,
+    rerank: Rerank | str | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[Query, Answer]]:
     """Answers many queries, in their order: yields (query, its hits), or (query, its error).
@@ -101,6 +106,7 @@ def search_many(
         collapse_score=collapse_score,
         exclude_self=exclude_self,
         l2=l2,
+        rerank=chosen_rerank(rerank, gallery.embedder),
     )
     gallery.check()
     return _in_batches(gallery, queries, region, wanted, batch_size)
@@ -147,10 +153,10 @@ def _located(
 
 def _file_of(gallery: SqliteGallery, id: int) -> Path:
     (record,) = gallery.get([id])
-    if record.root == WEB or Path(record.root).is_file():  # an archive
+    if (file := record.own_file) is None:
         reason = "it has no file of its own that a region could be cut from"
         raise UsageError("search.no_file", f"id {id}", reason)
-    return Path(record.root, os.fsdecode(record.path))
+    return file
 
 
 def _read(
@@ -171,7 +177,10 @@ def _answers(
     """The hits of each query, or its error."""
     embedded = _embedded(gallery.embedder, asked)
     with gallery.reading():  # one version for all that follows
-        posed = [_posed(gallery, each, embedded.get(i, {})) for i, each in enumerate(asked)]
+        posed = [
+            _posed(gallery, each, embedded.get(i, {}), wanted.rerank)
+            for i, each in enumerate(asked)
+        ]
         good = [each for each in posed if isinstance(each, Posed)]
         hits = iter(hits_of(gallery, good, wanted))
         return [next(hits) if isinstance(each, Posed) else each for each in posed]
@@ -195,11 +204,14 @@ def _embedded(
 
 
 def _posed(
-    gallery: SqliteGallery, asked: Asked | DinoseekError, embedded: dict[int, Array]
+    gallery: SqliteGallery,
+    asked: Asked | DinoseekError,
+    embedded: dict[int, Array],
+    rerank: Rerank | None,
 ) -> Posed | DinoseekError:
     if isinstance(asked, DinoseekError):
         return asked
     try:
-        return pose(gallery, asked, embedded)
+        return pose(gallery, asked, embedded, rerank)
     except DinoseekError as exc:
         return exc

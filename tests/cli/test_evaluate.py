@@ -304,9 +304,9 @@ def test_prepare_checks_the_md5_of_a_download(dinoseek, tmp_path):
 
 @pytest.mark.parametrize(
     "more",
-    [("--scales", "x"), ("--scales", "1,1"), ("--scales", "9"),
+    [("--scales", "x"), ("--scales", "1,0.5"), ("--scales", "90"),
      ("--gallery", "a", "--features", "b"), ("--save-features", "f.txt"),
-     ("--gallery", "g.dino", "--scales", "1,2")],
+     ("--features", "f.npz", "--scales", "1,2")],
     ids=" ".join,
 )  # fmt: skip
 def test_flags_that_make_no_sense_together_are_refused_in_one_line(dinoseek, labelled, more):

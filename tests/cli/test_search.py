@@ -568,3 +568,41 @@ class TestAddresses:
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Says nothing."""
+
+
+@pytest.mark.parametrize(
+    "way", ["alpha-qe", "dba:neighbors=1", "k-reciprocal:k1=3,k2=2", "superglobal"]
+)
+def test_hits_can_be_re_ranked_and_say_by_what(dinoseek, gallery, photos, way):
+    ask = ("search", photos / "red-0.png", "--gallery", gallery, "-k", 12)
+    plain = dinoseek(*ask, "--json").json
+
+    hits = dinoseek(*ask, "--rerank", way, "--json").json
+    rows = list(csv.DictReader(io.StringIO(dinoseek(*ask, "--rerank", way, "--csv").out)))
+
+    assert sorted(hit["id"] for hit in hits) == sorted(hit["id"] for hit in plain)
+    assert [hit["reranked"] for hit in hits] == sorted((h["reranked"] for h in hits), reverse=True)
+    assert [float(row["reranked"]) for row in rows] == [hit["reranked"] for hit in hits]
+    first = dinoseek(*ask, "--rerank", way).out.splitlines()[0].split()
+    assert float(first[2]) == pytest.approx(hits[0]["reranked"], abs=1e-4)
+
+
+def test_hits_behind_the_shortlist_have_an_empty_cell(dinoseek, gallery, photos):
+    ask = ("search", photos / "red-0.png", "--gallery", gallery, "-k", 6, "--csv")
+
+    rows = list(
+        csv.DictReader(io.StringIO(dinoseek(*ask, "--rerank", "superglobal:shortlist=4").out))
+    )
+
+    assert [row["reranked"] == "" for row in rows] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("magic", "use one of alpha-qe"), ("local", "has no patches")]
+)
+def test_a_re_ranking_that_cannot_be_is_refused(dinoseek, gallery, photos, way, words):
+    done = dinoseek("search", photos / "red-0.png", "--gallery", gallery, "--rerank", way)
+
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert done.err.count("\n") == 1

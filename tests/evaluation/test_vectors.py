@@ -1,17 +1,18 @@
 """Where vectors come from: pictures, parts of them, several scales, galleries and files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from dinoseek.embedder import load_embedder
 from dinoseek.errors import DataError, ImageError, UsageError
-from dinoseek.evaluation.embedding import cropped, embedded, scaled
+from dinoseek.evaluation.embedding import cropped, embedded
 from dinoseek.evaluation.rankings import load_ranking
 from dinoseek.evaluation.saved_features import read_made, save_features
 from dinoseek.evaluation.vectors import Made, Vectors, collect, from_gallery, from_given, match
 from dinoseek.gallery.factory import open_gallery
-from dinoseek.images.preprocess import find_preset
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.interchange.files import read_vectors
@@ -36,8 +37,8 @@ def embedder():
     return load_embedder("color-histogram")
 
 
-def made(embedder, scales=(1.0,)):
-    return Made.of(embedder.fingerprint, scales)
+def made(embedder):
+    return Made.of(embedder.fingerprint)
 
 
 def files(photos):
@@ -61,21 +62,9 @@ def test_a_box_is_cut_out_before_the_preset(photos, embedder):
     assert not np.allclose(found.matrix[1], embedder.embed([photos / NAMES[1]])[0], atol=1e-3)
 
 
-def test_several_scales_are_the_mean_of_unit_vectors(photos, embedder):
-    found = collect(embedded(embedder, files(photos), {}, (1, 0.5)), 3, made(embedder, (1, 0.5)))
-    half = load_embedder("color-histogram", preprocess="squash@112")
-    sums = sum(each.embed([photos / name for name in NAMES]) for each in (embedder, half))
-    expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-    np.testing.assert_allclose(found.matrix, expected, atol=1e-6)
-    assert found.made.name == "squash@224/none/1+0.5"
-
-
-def test_scales_are_sizes_that_there_are_and_each_once():
-    official = find_preset("official")
-    assert [each.size for each in scaled(official, (1, 0.7071, 1.4142))] == [224, 154, 322]
-    for scales in ((), (1, 1.01), (4,)):
-        with pytest.raises(UsageError):
-            scaled(official, scales)
+def test_scales_are_the_embedders_and_in_the_name(embedder):
+    fingerprint = replace(embedder.fingerprint, scales="0.5,1")
+    assert Made.of(fingerprint).name == "squash@224/none/0.5+1"
 
 
 def test_what_cannot_be_read_is_missing_and_says_why(photos, embedder):

@@ -284,3 +284,10 @@ def test_a_region_that_is_gone_from_its_file_leaves_words(written, make_picture)
     _, page = written([Result(query="a", source=[shown], hits=[])])
 
     assert "no picture" in page.text
+
+
+def test_a_re_ranking_is_told(plain, written, make_picture, make_hit):
+    hit = make_hit(make_picture("r.png"), reranked=0.5)
+
+    assert "order of a re-ranking" in written([Result(query="q", source=None, hits=[hit])])[0]
+    assert "order of a re-ranking" not in written([plain])[0]

@@ -31,7 +31,6 @@ class Wanted:
     choice: ModelChoice
     gallery: Path | None = None
     features: Path | None = None
-    scales: str = "1"
     allow_missing: bool = False
     save_features: Path | None = None
     resample: Any = "queries"
@@ -64,8 +63,8 @@ class Wanted:
             raise UsageError(
                 "usage.vectors", "--gallery and --features", "only one of them, please"
             )
-        if self.stored and self.scales != "1":
-            reason = "stored vectors have the scales that they were made with"
+        if self.features and self.choice.scales:
+            reason = "the vectors of a file have the scales that they were made with"
             raise UsageError("usage.vectors", "--scales", reason, fix="leave it out")
         if self.features is not None:
             found = self._of_file(root, images, boxes=bool(boxes))
@@ -83,13 +82,10 @@ class Wanted:
         from dinoseek.evaluation.embedding import embedded
         from dinoseek.evaluation.vectors import Made, collect
 
-        scales = parse_scales(self.scales)
         embedder = self.choice.load()
         files = [(position, root / image) for position, image in enumerate(images)]
-        outcomes = embedded(embedder, files, boxes, scales)
-        total = len(files) * len(scales)
-        shown = with_progress(outcomes, lambda: total, "embedding")
-        return collect(shown, len(images), Made.of(embedder.fingerprint, scales))
+        shown = with_progress(embedded(embedder, files, boxes), lambda: len(files), "embedding")
+        return collect(shown, len(images), Made.of(embedder.fingerprint))
 
     def _of_file(self, root: Path, images: Sequence[str], *, boxes: bool) -> "Vectors":
         """What the file has; refused where it has other parts of the images than are wanted."""
@@ -142,22 +138,10 @@ def opened(path: Path, choice: ModelChoice, *, embed: bool) -> "Iterator[SqliteG
     """A gallery to read vectors of; with its embedder where one is needed, or was named."""
     from dinoseek.gallery.factory import open_gallery
 
-    said = choice.model or choice.preprocess or choice.pooling
+    said = choice.model or choice.preprocess or choice.pooling or choice.scales
     embedder = choice.embedder_of(path) if embed or said else None
     with open_gallery(path, embedder, readonly=True) as gallery:
         yield gallery
-
-
-def parse_scales(text: str) -> tuple[float, ...]:
-    """ "1,0.7071" as numbers."""
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        scales = ()
-    if not scales or any(not 0.01 <= scale <= 100 for scale in scales):
-        fix = "give numbers between commas, as in --scales 1,0.7071"
-        raise UsageError("evaluate.scales", f"--scales {text}", "is no list of scales", fix=fix)
-    return scales
 
 
 def distractors_of(path: Path, choice: ModelChoice) -> "tuple[int, Blocks]":
@@ -193,13 +177,6 @@ _OPTIONS = (
         "--features",
         type=click.Path(path_type=Path),
         help="Take the vectors of this file: .npz with features and paths, .npy, .parquet.",
-    ),
-    click.option(
-        "--scales",
-        default="1",
-        show_default=True,
-        metavar="S,S,...",
-        help="Embed each image at these multiples of the preset's size, and take the mean.",
     ),
     click.option(
         "--allow-missing",

@@ -106,9 +106,12 @@ def _show_roots(facts: dict[str, Any]) -> None:
 
 def _show_spaces(facts: dict[str, Any]) -> None:
     for space in facts["spaces"]:
-        made = ", ".join(
-            str(space[key]) for key in ("model", "preprocess", "pooling") if space[key]
-        )
+        parts = [space[key] for key in ("model", "preprocess", "pooling") if space[key]]
+        if space["scales"]:
+            parts.append(f"scales {space['scales']}")
+        if space["projection"]:
+            parts.append(f"projection {space['projection'][:8]}")
+        made = ", ".join(parts)
         click.echo(f"  space     {made}: {space['vectors']:,} vectors of {space['dim']} numbers")
         index = space.get("index") or {}
         if index.get("kind", "exact") != "exact":

@@ -29,6 +29,9 @@ class ModelChoice:
     preprocess: str | None = None
     pooling: str | None = None
     pos_flavour: Any = None
+    scales: str | None = None
+    vocabulary: Path | None = None
+    projection: Path | None = None
     fast_decode: bool = False
     engine: str = "auto"
     threads: int | None = None
@@ -40,6 +43,7 @@ class ModelChoice:
     def load(self) -> "Embedder":
         """The embedder, from DINOv2-small with its defaults where nothing was said."""
         from dinoseek.embedder import DEFAULT_MODEL, load_embedder
+        from dinoseek.images.scales import ONE, parse_scales
 
         return load_embedder(
             self.model or DEFAULT_MODEL,
@@ -47,6 +51,9 @@ class ModelChoice:
             preprocess=self.preprocess,
             pooling=self.pooling or "cls",
             pos_flavour=self.pos_flavour,
+            scales=parse_scales(self.scales) if self.scales else ONE,
+            vocabulary=self.vocabulary,
+            projection=self.projection,
             fast_decode=self.fast_decode,
             threads=self.threads,
             limits=self.limits(),
@@ -101,12 +108,22 @@ class ModelChoice:
 
     def _allows(self, made: "Fingerprint") -> bool:
         """Whether what the user did say agrees with how a space was made."""
-        said = {
-            made.preprocess: self.preprocess,
-            made.pooling: self.pooling,
-            made.pos_flavour: self.pos_flavour,
-        }
-        return all(wanted in (None, found) for found, wanted in said.items())
+        from dinoseek.images.scales import name_of, parse_scales
+
+        said = [
+            (made.preprocess, self.preprocess),
+            (made.pooling, self.pooling),
+            (made.pos_flavour, self.pos_flavour),
+            (made.scales, name_of(parse_scales(self.scales)) if self.scales else None),
+            (made.vocabulary, self._digest(self.vocabulary, "vlad")),
+            (made.projection, self._digest(self.projection, "pca")),
+        ]
+        return all(wanted in (None, found) for found, wanted in said)
+
+    def _digest(self, path: Path | None, kind: str) -> str | None:
+        from dinoseek.weights.fitted import load_fitted
+
+        return None if path is None else load_fitted(path, kind, self.cache_dir).digest
 
     def _like(self, made: "Fingerprint", gallery: Path) -> "ModelChoice":
         model = _weights_of(made, self.cache_dir)
@@ -120,7 +137,24 @@ class ModelChoice:
             preprocess=made.preprocess,
             pooling=made.pooling or None,
             pos_flavour=made.pos_flavour or None,
+            scales=made.scales or None,
+            vocabulary=self._fitted(made.vocabulary, gallery, "--vocabulary"),
+            projection=self._fitted(made.projection, gallery, "--projection"),
         )
+
+    def _fitted(self, digest: str, gallery: Path, flag: str) -> Path | None:
+        """The file with this digest, of those that were used here before."""
+        from dinoseek.weights.fitted import fitted_with_digest
+
+        if not digest:
+            return None
+        found = fitted_with_digest(digest, self.cache_dir)
+        if found is None:
+            reason = f"it was made with a file that is not known here ({digest[:8]})"
+            raise GalleryError(
+                "gallery.unknown_fitted", gallery, reason, fix=f"name it with {flag}"
+            )
+        return found
 
 
 def _fingerprints(gallery: Path) -> "Sequence[Fingerprint]":
@@ -176,7 +210,26 @@ _MODEL_OPTIONS = (
         help="How pictures are cut and scaled: official, short-side, squash, ..., also with "
         "another size as in official@518.  [default: official]",
     ),
-    setting("--pooling", metavar="NAME", help="cls, mean, gem or cls+mean.  [default: cls]"),
+    setting(
+        "--pooling",
+        metavar="NAME",
+        help="cls, mean, gem, vlad, or several as in cls+mean.  [default: cls]",
+    ),
+    setting(
+        "--scales",
+        metavar="A,B,...",
+        help="Look at each picture at several sizes, as in 1,0.707.  [default: 1]",
+    ),
+    setting(
+        "--vocabulary",
+        type=click.Path(path_type=Path),
+        help="For --pooling vlad: what dinoseek fit vlad wrote.",
+    ),
+    setting(
+        "--projection",
+        type=click.Path(path_type=Path),
+        help="Shorten or whiten vectors by what dinoseek fit pca wrote.",
+    ),
     click.option(
         "--pos-flavour",
         type=click.Choice(["hub", "hf", "timm"]),

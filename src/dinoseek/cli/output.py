@@ -65,11 +65,11 @@ def write_hits(groups: Groups, form: str, *, long: bool = False) -> None:
 def _write_csv(rows: Sequence[dict[str, Any]]) -> None:
     fixed = [name for name in (rows[0] if rows else _COLUMNS) if name != "metadata"]
     names = dict.fromkeys(name for row in rows for name in row["metadata"])
-    columns = [*fixed, *_apart(names, {*fixed, "distance"})]
+    columns = [*fixed, *_apart(names, {*fixed, "distance", "reranked"})]
     writer = csv.writer(_Lines())
     writer.writerow(map(_cell, columns))
     for row in rows:
-        values = [row[name] for name in fixed] + [row["metadata"].get(name) for name in names]
+        values = [row.get(name) for name in fixed] + [row["metadata"].get(name) for name in names]
         writer.writerow(map(_cell, values))
 
 
@@ -139,12 +139,13 @@ def _table(hits: "Sequence[Hit]") -> dict[str, list[str]]:
     columns = {
         "rank": [f"{hit.rank:>3}" for hit in hits],
         measure: [f"{hit.score if hit.distance is None else hit.distance:.4f}" for hit in hits],
+        "reranked": ["" if hit.reranked is None else f"{hit.reranked:.4f}" for hit in hits],
         "above": [_percent(hit.percentile) for hit in hits],
         "copies": [f"+{hit.copies}" if hit.copies else "" for hit in hits],
         "path": [hit.path for hit in hits],
         "caption": [printable(hit.caption or "") for hit in hits],
     }
-    for name in ("above", "copies"):
+    for name in ("reranked", "above", "copies"):
         width = max(map(len, columns[name]))
         columns[name] = [cell.rjust(width) for cell in columns[name]]
     return {name: cells for name, cells in columns.items() if any(map(str.strip, cells))}

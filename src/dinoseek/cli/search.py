@@ -77,6 +77,12 @@ PARTIAL = 3
 )
 @click.option("--exclude-self", is_flag=True, help="Leave out the images that the query is.")
 @click.option("--l2", is_flag=True, help="Rank by Euclidean distance, and show it.")
+@click.option(
+    "--rerank",
+    metavar="WAY",
+    help="Put the first hits in another order: alpha-qe, dba, k-reciprocal, superglobal or local, "
+    "with settings as in alpha-qe:neighbors=5.  [default: off]",
+)
 @format_options
 @click.option("--long", is_flag=True, help="Add addresses and metadata to the table.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with the pictures.")
@@ -157,13 +163,16 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
     """The options as `search_many` takes them."""
     from dinoseek.gallery.filters import parse
     from dinoseek.images.region import Region
+    from dinoseek.rerank.options import find_rerank
 
     score, region, where = (options[name] for name in ("collapse_score", "region", "where"))
+    rerank = options["rerank"]
     return {
         **{name: value for name, value in options.items() if name != "collapse_score"},
         **({} if score is None else {"collapse": True, "collapse_score": score}),
         "min_score": _score(options["min_score"]),
         "region": None if region is None else Region.parse(region),
+        "rerank": None if rerank is None else find_rerank(rerank),
         "where": None if where is None else parse(where),
     }
 

@@ -1,6 +1,6 @@
 """What every engine offers."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.model import Tokens
@@ -25,3 +25,14 @@ class Encoder(Protocol):
 
     def class_tokens(self, pixels: Array) -> Array:
         """The class tokens (b, d) alone; an engine may save the work for the others."""
+
+
+@runtime_checkable
+class ValueEncoder(Protocol):
+    """An Encoder that also gives what a block's attention mixes, which VLAD is made of."""
+
+    @property
+    def config(self) -> ViTConfig: ...
+
+    def with_values(self, pixels: Array, block: int) -> tuple[Tokens, Tokens]:
+        """The tokens, and the value of each token in one block, heads side by side."""

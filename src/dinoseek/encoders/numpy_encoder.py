@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from dinoseek.vit import blas
 from dinoseek.vit.check import check_pixels
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.fold import FoldedParams, fold
-from dinoseek.vit.model import Tokens, class_tokens, forward
+from dinoseek.vit.model import Tokens, class_tokens, forward, forward_with_facet
 from dinoseek.vit.ops import Array, Params
 from dinoseek.vit.workspace import Workspace
 
@@ -55,6 +56,11 @@ class NumpyEncoder:
         """The class tokens (b, d) alone, for less work. Raises as calling does."""
         return np.concatenate(self._each_group(class_tokens, pixels))
 
+    def with_values(self, pixels: Array, block: int) -> tuple[Tokens, Tokens]:
+        """The tokens, and the value of each token in one block. Raises as calling does."""
+        tokens, values = zip(*self._each_group(partial(_values, block=block), pixels), strict=True)
+        return join(list(tokens)), join(list(values))
+
     def _each_group(self, compute: Compute[T], pixels: Array) -> list[T]:
         """Computes the parts of a batch, on threads of one core each where there are several."""
         pixels = check_pixels(pixels, self.config)
@@ -82,6 +88,12 @@ class NumpyEncoder:
         parts = min(b, max(1, rounds) * self.threads)
         edges = np.linspace(0, b, parts + 1).round().astype(int)
         return [pixels[first:last] for first, last in pairwise(edges)]
+
+
+def _values(
+    pixels: Array, params: FoldedParams, config: ViTConfig, workspace: Workspace, /, *, block: int
+) -> tuple[Tokens, Tokens]:
+    return forward_with_facet(pixels, params, config, workspace, block=block, kind="value")
 
 
 def join(parts: list[Tokens]) -> Tokens:

@@ -1,4 +1,4 @@
-"""Embeds a data set's images: whole or the part in a box, at one scale or several."""
+"""Embeds a data set's images: whole, or the part in a box."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from dinoseek.embedder import BATCH_SIZE, Embedder, Prepared
-from dinoseek.errors import DataError, DinoseekError, UsageError
+from dinoseek.errors import DataError, DinoseekError
 from dinoseek.evaluation.ground_truth import Box
 from dinoseek.images.ahead import ahead
 from dinoseek.images.decode import load_image
-from dinoseek.images.geometry import GRID, PATCH
-from dinoseek.images.preprocess import Preset
 from dinoseek.vit.ops import Array
 
 _DECODERS = 2
@@ -21,10 +19,10 @@ _DECODERS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """One image at each scale, or why it cannot be read."""
+    """One image, or why it cannot be read."""
 
     position: int
-    prepared: Sequence[Prepared]
+    prepared: Prepared | None = None
     error: DinoseekError | None = None
 
 
@@ -32,22 +30,21 @@ def embedded(
     embedder: Embedder,
     files: Sequence[tuple[int, Path]],
     boxes: Mapping[int, Box],
-    scales: Sequence[float] = (1.0,),
 ) -> Iterator[tuple[int, Array | DinoseekError]]:
-    """Embeds files, each with its position; yields (position, vector (d,)) for each scale.
+    """Embeds files, each with its position; yields (position, vector (d,)).
 
-    What cannot be read gives its error once. `boxes` hold the part that counts, by position. An
+    What cannot be read gives its error. `boxes` hold the part that counts, by position. An
     image may come later than one that follows it.
     """
-    presets = scaled(embedder.preset, scales)
-    opening = partial(_opened, embedder=embedder, presets=presets, boxes=boxes)
+    opening = partial(_opened, embedder=embedder, boxes=boxes)
     failed: list[tuple[int, DinoseekError]] = []
 
     def prepared() -> Iterator[tuple[int, Prepared]]:
         for opened in ahead(opening, files, workers=_DECODERS, depth=2 * BATCH_SIZE):
             if opened.error is not None:
                 failed.append((opened.position, opened.error))
-            yield from ((opened.position, each) for each in opened.prepared)
+            elif opened.prepared is not None:
+                yield opened.position, opened.prepared
 
     for outcome in embedder.stream(prepared()):
         yield from failed
@@ -56,27 +53,7 @@ def embedded(
     yield from failed
 
 
-def scaled(preset: Preset, scales: Sequence[float]) -> list[Preset]:
-    """The preset at each scale: its size times the scale, to the nearest multiple of 14.
-
-    UsageError for a scale that gives a size twice, or none that there is.
-    """
-    sizes = [max(PATCH, round(preset.size * scale / PATCH) * PATCH) for scale in scales]
-    if not scales or len(set(sizes)) != len(sizes) or max(sizes) > GRID * PATCH:
-        told = ", ".join(f"{size}" for size in sizes) or "none"
-        reason = f"these give the sizes {told}; sizes must differ, and be {GRID * PATCH} at most"
-        listed = ",".join(f"{scale:g}" for scale in scales)
-        raise UsageError("evaluate.scales", f"--scales {listed}", reason)
-    return [preset.at_size(size) for size in sizes]
-
-
-def _opened(
-    file: tuple[int, Path],
-    *,
-    embedder: Embedder,
-    presets: Sequence[Preset],
-    boxes: Mapping[int, Box],
-) -> Opened:
+def _opened(file: tuple[int, Path], *, embedder: Embedder, boxes: Mapping[int, Box]) -> Opened:
     position, path = file
     box, preset = boxes.get(position), embedder.preset
     try:
@@ -87,9 +64,9 @@ def _opened(
             least_side=None if box else preset.least_side,
         )
         part = cropped(image, box, path) if box else image
-        return Opened(position=position, prepared=[each.apply(part, path) for each in presets])
+        return Opened(position=position, prepared=preset.apply(part, path))
     except DinoseekError as exc:
-        return Opened(position=position, prepared=(), error=exc)
+        return Opened(position=position, error=exc)
 
 
 def cropped(image: Image.Image, box: Box, subject: object = "image") -> Image.Image:

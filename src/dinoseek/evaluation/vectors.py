@@ -13,6 +13,7 @@ from dinoseek.errors import DataError, DinoseekError, UsageError
 from dinoseek.gallery.holdings import copies
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
 from dinoseek.images.preprocess import find_preset
+from dinoseek.images.scales import ONE, parse_scales
 from dinoseek.interchange.given import IMPORTED, Given
 from dinoseek.pooling import unit
 from dinoseek.vit.ops import Array
@@ -44,13 +45,13 @@ class Made:
     fingerprint: str = ""
 
     @classmethod
-    def of(cls, fingerprint: Fingerprint, scales: tuple[float, ...] = (1.0,)) -> "Made":
+    def of(cls, fingerprint: Fingerprint) -> "Made":
         """What a fingerprint says; where nobody said what made the vectors, "given"."""
         return cls(
             model=fingerprint.model,
             preprocess=_with_size(fingerprint.preprocess),
             pooling=fingerprint.pooling or ("given" if fingerprint.model == IMPORTED else "none"),
-            scales=scales,
+            scales=parse_scales(fingerprint.scales) if fingerprint.scales else ONE,
             fingerprint=fingerprint.id,
         )
 
@@ -61,7 +62,7 @@ class Made:
 
     @property
     def said_scales(self) -> str:
-        """The scales as text: "1+0.7071"."""
+        """The scales as text: "0.7071+1"."""
         return "+".join(f"{scale:.4g}" for scale in self.scales) or "given"
 
 
@@ -79,7 +80,7 @@ def _with_size(preprocess: str) -> str:
 def collect(
     outcomes: Iterable[tuple[int, Array | DinoseekError]], count: int, made: Made
 ) -> Vectors:
-    """The vectors that arrive for positions 0 to `count`, summed over scales, of unit length."""
+    """The vectors that arrive for positions 0 to `count`, of unit length."""
     sums: Array | None = None
     there, failures = np.zeros(count, bool), {}
     for position, outcome in outcomes:

@@ -1,5 +1,6 @@
 """What a gallery is: the records it keeps, the hits it returns, the Protocol of every store."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,13 +41,21 @@ class Record:
     look: Blob | None = None
     thumbnail: Blob | None = None
 
+    @property
+    def own_file(self) -> Path | None:
+        """The file that the image is; None where it lies in an archive or on the web."""
+        if self.root == WEB or Path(self.root).is_file():  # a root that is a file is an archive
+            return None
+        return Path(self.root, os.fsdecode(self.path))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
     """One found image.
 
     `score` is the cosine, higher is better; `percentile` says how many of a hundred random pairs of
-    the gallery are less alike; `distance` is Euclidean, where it was asked for. `path` is absolute
+    the gallery are less alike; `distance` is Euclidean, where it was asked for, and `reranked` what
+    a re-ranking ordered the hits by. `path` is absolute
     and can always be printed: a file, ARCHIVE/MEMBER, or an address; `location` is the same place
     as the system names it, None where there is no file of its own. `url` is the address that it was
     fetched from. `copies` counts the near-duplicates that were folded into it.
@@ -63,6 +72,7 @@ class Hit:
     metadata: Mapping[str, JSON] = field(default_factory=dict)
     percentile: float | None = None
     distance: float | None = None
+    reranked: float | None = None
     copies: int = 0
 
     @property
@@ -71,7 +81,7 @@ class Hit:
         return None if self.location is None else Path(self.location)
 
     def as_dict(self) -> dict[str, JSON]:
-        """The hit for `--json`: everything but `file`, which is `path`; distance if it is set."""
+        """The hit for `--json`: all but `file`, which is `path`; distance, reranked if set."""
         row: dict[str, JSON] = {
             "query": self.query,
             "rank": self.rank,
@@ -84,7 +94,10 @@ class Hit:
             "copies": self.copies,
             "metadata": dict(self.metadata),
         }
-        return row if self.distance is None else {**row, "distance": round(self.distance, 6)}
+        for name, value in (("distance", self.distance), ("reranked", self.reranked)):
+            if value is not None:
+                row[name] = round(value, 6)
+        return row
 
 
 class Gallery(Protocol):

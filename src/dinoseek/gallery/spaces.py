@@ -118,6 +118,7 @@ def _mismatch(folder: Path, filled: Sequence[Space], fingerprint: Fingerprint) -
         "--model": fingerprint.model,
         "--preprocess": fingerprint.preprocess,
         "--pooling": fingerprint.pooling,
+        "--scales": fingerprint.scales,
     }
     given = shlex.join(word for pair in options.items() if pair[1] for word in pair)
     fix = f"search with that model, or add the vectors: dinoseek index FOLDER {given}"

@@ -59,7 +59,7 @@ class Region:
     def of(self, image: Image.Image, name: str = "the picture") -> Image.Image:
         """The part of `image`, called `name`. UsageError search.region if it reaches outside."""
         width, height = image.size
-        left, top, right, bottom = box = self._box(width, height)
+        left, top, right, bottom = box = self.box(width, height)
         wrong = ""
         if right > width or bottom > height:
             wrong = "it reaches outside"
@@ -69,7 +69,8 @@ class Region:
             raise self._error(f"{wrong} {name}, which is {width} x {height} pixels")
         return image.crop(box)
 
-    def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
+    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The (left, top, right, bottom) in pixels of a picture of this size."""
         across, down = (width / 100, height / 100) if self.percent else (1, 1)
         left, right = round(self.left * across), round((self.left + self.width) * across)
         top, bottom = round(self.top * down), round((self.top + self.height) * down)

@@ -56,7 +56,7 @@ def export_vectors(
             raise UsageError("file.exists", file, "is there already", fix=fix)
     with gallery.reading():
         found = exported(gallery, space, where)
-        with _replacing([target, *beside]) as temporary:
+        with replacing([target, *beside]) as temporary:
             _write(suffix, target, temporary, found)
     return found.rows
 
@@ -81,7 +81,7 @@ def _suffix(path: Path, doing: str) -> str:
 
 
 @contextmanager
-def _replacing(targets: Sequence[Path]) -> Iterator[list[Path]]:
+def replacing(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """Temporary names beside the targets, whose files take their places if the block succeeds."""
     mark = secrets.token_hex(4)
     temporary = [target.with_name(f".{target.name}.{mark}.part") for target in targets]

@@ -38,7 +38,8 @@ _ROWS_IN_GROUP = 8192
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def _pyarrow(path: Path) -> Any:
+def pyarrow_for(path: Path) -> Any:
+    """pyarrow, to read or write `path`; UsageError extra.missing without it."""
     try:
         import_module("pyarrow.parquet")
         return import_module("pyarrow")
@@ -53,14 +54,14 @@ def _pyarrow(path: Path) -> Any:
 
 def write_parquet(path: Path, target: Path, exported: Exported) -> None:
     """Writes an export to `path`; `target` is the name for people."""
-    arrow = _pyarrow(target)
-    schema = _schema(arrow, exported)
+    arrow = pyarrow_for(target)
+    schema = schema_of(arrow, exported)
     # a bit that flips on the disk must not change a vector in silence
     options = {"compression": "zstd", "write_page_checksum": True}
     with arrow.parquet.ParquetWriter(str(path), schema, **options) as writer:
         group: list[Any] = []
         for rows, vectors in exported.batches():
-            group.append(_batch(arrow, schema, exported, rows, vectors))
+            group.append(batch_of(arrow, schema, exported, rows, vectors))
             if sum(map(len, group)) >= _ROWS_IN_GROUP:
                 writer.write_table(arrow.Table.from_batches(group, schema))
                 group.clear()
@@ -68,7 +69,8 @@ def write_parquet(path: Path, target: Path, exported: Exported) -> None:
             writer.write_table(arrow.Table.from_batches(group, schema))
 
 
-def _schema(arrow: Any, exported: Exported) -> Any:
+def schema_of(arrow: Any, exported: Exported) -> Any:
+    """The columns of an export, and what made its vectors."""
     kinds = {
         "text": arrow.string(),
         "json": arrow.string(),
@@ -90,13 +92,14 @@ def _schema(arrow: Any, exported: Exported) -> Any:
     return arrow.schema(fields, metadata=said)
 
 
-def _batch(
+def batch_of(
     arrow: Any,
     schema: Any,
     exported: Exported,
     rows: Sequence[Mapping[str, Any]],
     vectors: NDArray[np.float32],
 ) -> Any:
+    """Some rows of an export and their vectors (n, d), in the columns of `schema`."""
     plain = [name for name in schema.names if name in ("id", *_TEXTS, *_NUMBERS)]
     values = {name: [row[name] for row in rows] for name in plain}
     for each in exported.columns:
@@ -115,7 +118,7 @@ def from_parquet(path: Path) -> Given:
 
     Raises UsageError import.*, extra.missing.
     """
-    arrow = _pyarrow(path)
+    arrow = pyarrow_for(path)
     with _opened(path, arrow) as file:
         schema, rows = file.schema_arrow, int(file.metadata.num_rows)
         dim = _dim(path, file, arrow)

@@ -33,6 +33,7 @@ _DISTANCE_NOTE = (
 )
 _PERCENT_NOTE = " Above 99 %: more alike than so many of the gallery's pairs drawn at random."
 _SIGNS = {"+": "+", "-": "\N{MINUS SIGN}"}
+_RERANKED_NOTE = " Hits are in the order of a re-ranking, not of their scores."
 _COPIES_NOTE = " +N counts near-duplicates of a hit that are not shown."
 
 
@@ -76,6 +77,8 @@ def _note(hits: Sequence[Hit]) -> str:
     note = _DISTANCE_NOTE if by_distance else _SCORE_NOTE
     if any(hit.percentile is not None for hit in hits):
         note += _PERCENT_NOTE
+    if any(hit.reranked is not None for hit in hits):
+        note += _RERANKED_NOTE
     return note + _COPIES_NOTE if any(hit.copies for hit in hits) else note
 
 

@@ -103,6 +103,19 @@ def facet(
     kind: Facet = "value",
 ) -> Tokens:
     """The query, key or value of each token in one block, heads side by side (AnyLoc)."""
+    return forward_with_facet(pixels, params, config, block=block, kind=kind)[1]
+
+
+def forward_with_facet(
+    pixels: Array,
+    params: Params | FoldedParams,
+    config: ViTConfig,
+    workspace: Workspace | None = None,
+    *,
+    block: int,
+    kind: Facet = "value",
+) -> tuple[Tokens, Tokens]:
+    """What `forward` and `facet` give, in one pass."""
     if kind not in get_args(Facet):
         raise ValueError(f"kind is {kind!r}, expected query, key or value")
     folded = params if isinstance(params, FoldedParams) else fold(params, config)
@@ -115,10 +128,10 @@ def facet(
             kept.append(qkv[third].copy())
 
     pixels = check_pixels(pixels, config)
-    run(pixels, folded, config, Workspace(config), keep)
+    x = run(pixels, folded, config, workspace or Workspace(config), keep)
     if kind == "query":  # the engine's queries carry the attention scale
         kept[0] /= ops.logit_scale(config.head_dim)
-    return split(kept[0], len(pixels), config)
+    return finish(x, len(pixels), folded, config), split(kept[0], len(pixels), config)
 
 
 def run(
