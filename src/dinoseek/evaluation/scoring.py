@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,14 @@ from dinoseek.evaluation.truth import Ids, Truth
 from dinoseek.pooling import unit
 from dinoseek.vit.ops import Array
 
+T = TypeVar("T")
+R = TypeVar("R")
 Blocks: TypeAlias = Callable[[], Iterable[Array]]
 
 _SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
 _QUERIES_AT_ONCE = 512
 _ROWS_AT_ONCE = 8192
+_ITEMS_AT_ONCE = 64
 _FEW = 32  # up to so many ranks a query, counting is quicker than sorting
 _MISSING = np.finfo(np.float32).min  # below every cosine, above what is taken out
 
@@ -102,7 +105,7 @@ def ranks_of(
                 scores[:, copies] = scores[:, originals]
             count = _counted_one_by_one if few else _counted_by_sort
             rows = [_Row(scores[i], wanted[q], junk[q]) for i, q in enumerate(asked)]
-            counted = list(pool.map(count, rows, chunksize=8))
+            counted = _of_each(pool, count, rows)
             if distractors is not None:
                 counted = _behind(block, counted, distractors, pool)
             yield from (Found(each.above, each.tied) for each in counted)
@@ -134,6 +137,15 @@ def _scores(block: Array, gallery: Array, out: Array, *, few: bool) -> Array:
         rows = gallery[start : start + _ROWS_AT_ONCE].astype(np.float64)
         out[:, start : start + len(rows)] = precise_block @ rows.T
     return out
+
+
+def _of_each(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What the function makes of each item; some at once, as a task of its own is dear."""
+    parts = [
+        items[start : start + _ITEMS_AT_ONCE] for start in range(0, len(items), _ITEMS_AT_ONCE)
+    ]
+    found = pool.map(lambda part: [function(item) for item in part], parts)
+    return [each for part in found for each in part]
 
 
 def _threads() -> int:
@@ -200,7 +212,7 @@ def _behind(
     for rows in distractors():
         scores = (precise_block @ rows.T.astype(np.float64)).astype(np.float32)  # (b, d) -> (b, n)
         pairs = zip(scores, (each.scores for each in counted), strict=True)
-        for i, higher in enumerate(pool.map(_higher, pairs)):
+        for i, higher in enumerate(_of_each(pool, _higher, list(pairs))):
             above[i] += higher
     return [
         _Counted(each.scores, ranks, each.tied) for each, ranks in zip(counted, above, strict=True)
