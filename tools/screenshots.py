@@ -69,13 +69,13 @@ class Shot:
 
 
 def home(page: Page, site: Site) -> None:
-    search(page, site, "mosaic")
-    search(page, site, "waves")
+    for family in ("mosaic", "waves", "sunset"):
+        search(page, site, family)
     page.goto("/")
 
 
 def results(page: Page, site: Site) -> None:
-    search(page, site, "sunset")
+    search(page, site, "city")
 
 
 def refine(page: Page, site: Site) -> None:
@@ -98,7 +98,7 @@ def press(tile: Locator, sign: str) -> None:
 
 
 def item(page: Page, site: Site) -> None:
-    search(page, site, "mountains")
+    search(page, site, "bubbles")
     page.locator(".tile .open").first.click()
     page.wait_for_url("**/item/**")
 
@@ -113,7 +113,7 @@ def duplicates(page: Page, _site: Site) -> None:
 
 
 def chinese(page: Page, site: Site) -> None:
-    search(page, site, "city")
+    search(page, site, "mountains")
 
 
 SHOTS = {
