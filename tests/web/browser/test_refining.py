@@ -35,7 +35,7 @@ def test_picture_added_with_plus_brings_others_like_it(visit: Visit) -> None:
 
 def test_picture_added_with_minus_makes_others_like_it_sink(visit: Visit) -> None:
     page = visit("/q/1?k=100")
-    unliked = next(name for name in names(page) if not name.startswith("red-"))
+    unliked = next(name for name in names(page) if name.partition("-")[0] in COLOURS[1:])
     colour = unliked.partition("-")[0]
     before = mean_rank(page, colour)
     act(page, unliked, "-")
@@ -166,7 +166,8 @@ def test_box_can_be_given_in_numbers_without_script(visit: Visit, files: Path) -
     page.get_by_text("Region in numbers").click()
     for name, value in (("left", 60), ("top", 10), ("width", 40), ("height", 80)):
         page.get_by_label(f"{name} %").fill(str(value))
-    apply(page)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Search with this region").click()
     assert colours(page) == {"blue"}
     assert page.get_by_label("left %").input_value() == "60"
 
