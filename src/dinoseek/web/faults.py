@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from dinoseek.errors import DinoseekError, FetchError, ImageError, MachineError, UsageError
 from dinoseek.web.finder.shown import Problem
 from dinoseek.web.live.busy import Busy, Gone
+from dinoseek.web.now import config
 from dinoseek.web.tries import TooManyTriesError
 
 GONE = 499  # nobody reads it; the number is nginx's
@@ -68,10 +69,19 @@ def _of_ours(exc: DinoseekError) -> Problem:
         status=status,
         title=_title(status),
         reason=f"{exc.subject[:_SUBJECT]}: {exc.reason}",
-        fix="" if "--" in exc.fix else exc.fix,  # options are for whoever runs the server
+        fix=_fix(exc, status),
         code=exc.code,
         retry_after=5 if status == 503 else None,
     )
+
+
+def _fix(exc: DinoseekError, status: int) -> str:
+    """What to do; options of the command line are for whoever runs the server."""
+    if exc.fix and "--" not in exc.fix:
+        return exc.fix
+    if status == 415:
+        return _("take a file of %(formats)s") % {"formats": ", ".join(config().limits.formats)}
+    return ""
 
 
 def _title(status: int) -> str:

@@ -42,6 +42,7 @@ urlpatterns = [
     path("preferences/theme", preferences.theme, name="theme"),
     path("preferences/language", preferences.language, name="language"),
     path("help", search.help_page, name="help"),
+    path("favicon.ico", media.favicon),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

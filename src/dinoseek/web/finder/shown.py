@@ -34,7 +34,6 @@ class Tile:
     is_weak: bool = False
     plus: str | None = None
     minus: str | None = None
-    picked: Sign | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dinoseek.errors import printable
 from dinoseek.gallery.base import WEB, Hit, Record
 from dinoseek.ranking import percent
 from dinoseek.web.finder.question import MOST_PARTS, Question
-from dinoseek.web.finder.shown import Sign, Tile
+from dinoseek.web.finder.shown import Tile
 
 _DIGITS = 16  # of the digest, in the addresses of pictures
 
@@ -36,7 +36,7 @@ def tile(id: int, record: Record, hit: Hit | None = None) -> Tile:
 
 def refining(found: Tile, question: Question, weak_below: float | None) -> Tile:
     """The tile of a hit, with the addresses of the question refined by it."""
-    key, sign = str(found.id), _picked(str(found.id), question)
+    key = str(found.id)
     can_grow = len(question.plus) + len(question.minus) < MOST_PARTS
     is_first = key == question.key
     return Tile(
@@ -44,7 +44,6 @@ def refining(found: Tile, question: Question, weak_below: float | None) -> Tile:
             **vars(found),
             "plus": question.with_part("plus", key) if can_grow and not is_first else None,
             "minus": question.with_part("minus", key) if can_grow and not is_first else None,
-            "picked": sign,
             "is_weak": _is_weak(found, question, weak_below),
         }
     )
@@ -54,12 +53,6 @@ def _is_weak(found: Tile, question: Question, weak_below: float | None) -> bool:
     """Whether a random image could score as much: not known where a picture was subtracted."""
     known = weak_below is not None and found.score is not None and not question.minus
     return known and (found.score or 0) < (weak_below or 0)
-
-
-def _picked(key: str, question: Question) -> Sign | None:
-    if key in question.plus:
-        return "plus"
-    return "minus" if key in question.minus else None
 
 
 def picture_address(id: int, size: str, digest: str) -> str:

@@ -19,12 +19,12 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         name = request.POST.get("username", "")[:150]
         check_tries(request, f"login {name}")
-        form = AuthenticationForm(request, data=request.POST)
+        form = AuthenticationForm(request, data=request.POST, label_suffix="")
         if form.is_valid():
             forget_tries(request, f"login {name}")
             return _come_in(request, form.get_user(), wanted)
     else:
-        form = AuthenticationForm(request)
+        form = AuthenticationForm(request, label_suffix="")
     return render(request, "finder/login.html", {"form": form, "next": wanted})
 
 
@@ -33,7 +33,7 @@ def register(request: HttpRequest) -> HttpResponse:
     """A new account, by the rules for passwords."""
     wanted = local_path(request.POST.get("next") or request.GET.get("next", ""))
     form: UserCreationForm[User] = UserCreationForm(
-        request.POST if request.method == "POST" else None
+        request.POST if request.method == "POST" else None, label_suffix=""
     )
     if request.method == "POST":
         check_tries(request, "register")

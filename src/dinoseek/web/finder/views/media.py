@@ -4,6 +4,8 @@ import re
 from urllib.parse import quote
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.views.decorators.http import require_safe
 
 from dinoseek.errors import UsageError
@@ -53,6 +55,12 @@ def original(request: HttpRequest, id: int) -> HttpResponse:
     )
     response["Cache-Control"] = "private, no-cache"
     return response
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for the picture of a site that a page of another server names."""
+    return redirect(static("finder/favicon.svg"))
 
 
 def _jpeg(data: bytes, name: str) -> HttpResponse:
