@@ -97,6 +97,18 @@ def test_stored_vectors_are_only_re_ranked(dinoseek, colours, tmp_path):
     assert "no patches" in refused.err
 
 
+def test_stored_vectors_may_be_fewer_only_where_that_is_allowed(dinoseek, colours, tmp_path):
+    features = tmp_path / "colours.npz"
+    keeping = ("--save-features", features)
+    assert dinoseek("evaluate", "labels", colours, *HISTOGRAM, *keeping).code == 0
+    (colours / "green/new.png").write_bytes((colours / "green/0.png").read_bytes())
+    usual = ("evaluate", "sweep", colours, "--features", features, "--rerank", "alpha-qe")
+    refused = dinoseek(*usual)
+    assert refused.code not in (0, 3)
+    assert "--allow-missing" in refused.err
+    assert dinoseek(*usual, "--allow-missing").code == 3
+
+
 def test_a_gain_is_recommended_with_its_interval_and_cost(dinoseek, tmp_path):
     rng = np.random.default_rng(0)
     table, features = tmp_path / "photos.csv", tmp_path / "features.npz"

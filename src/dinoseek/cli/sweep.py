@@ -47,6 +47,8 @@ METRICS = ("recall@1", "map@r", "r-precision", "map", "precision@5", "precision@
               help="Take this gallery's vectors, and try only re-ranking.")  # fmt: skip
 @click.option("--features", type=click.Path(path_type=Path),
               help="Take the vectors of this file, and try only re-ranking.")  # fmt: skip
+@click.option("--allow-missing", is_flag=True,
+              help="Try although stored vectors of some images are missing.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", is_flag=True, help="Write a table in Markdown.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.json",
@@ -61,6 +63,7 @@ def sweep(
     seed: int,
     gallery: Path | None,
     features: Path | None,
+    allow_missing: bool,
     as_json: bool,
     markdown: bool,
     out: Path | None,
@@ -85,7 +88,8 @@ def sweep(
     dataset = load_labels(data, split)
     wanted = Wanted(choice=choice, gallery=gallery, features=features)
     kinds, embedder = _kinds(dataset, wanted, ways)
-    smaller, _, notes = complete(dataset, kinds[0].vectors, allow_missing=embedder is not None)
+    allowed = allow_missing or embedder is not None
+    smaller, _, notes = complete(dataset, kinds[0].vectors, allow_missing=allowed)
     kinds = [
         replace(each, vectors=complete(dataset, each.vectors, allow_missing=True)[1])
         for each in kinds

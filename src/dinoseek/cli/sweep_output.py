@@ -79,7 +79,7 @@ def verdict(found: "Sweep") -> str:
 def about(found: "Sweep") -> str:
     """How the combinations were compared."""
     return (
-        f"chosen on half of the {found.halves}, {found.queries:,} queries; p by pairs of queries"
+        f"chosen on half of the {found.halves}, {found.queries:,} queries; p as compare has it,"
         f" against {found.tried[0].name}, corrected by Holm for {len(found.tried) - 1} combinations"
     )
 
