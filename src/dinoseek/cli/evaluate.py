@@ -14,10 +14,12 @@ from dinoseek.cli.evaluate_options import (
 )
 from dinoseek.cli.evaluate_output import (
     keep,
+    tell_failures,
     write_checks,
     write_comparison,
     write_evaluation,
 )
+from dinoseek.cli.sweep import sweep
 
 if TYPE_CHECKING:
     from dinoseek.evaluation.dataset import Dataset
@@ -43,6 +45,7 @@ def command() -> None:
       dinoseek evaluate roxford5k --data roxford5k/ --protocol dino-nocrop --out base.json
       dinoseek evaluate sop --data Stanford_Online_Products/ --gallery sop.dino
       dinoseek evaluate compare small.json base.json
+      dinoseek evaluate sweep photos/
       dinoseek evaluate prepare sop --data Stanford_Online_Products/
 
     Measures how good a model is at finding what belongs together: each number with its interval,
@@ -72,19 +75,13 @@ def _labelled(dataset: "Dataset", wanted: Wanted, *, lenient: bool) -> int:
     from dinoseek.evaluation.run import complete, evaluate_labels
 
     vectors = wanted.vectors(dataset.root, dataset.images, dataset.boxes)
-    _tell(vectors, dataset.images)
+    tell_failures(vectors, dataset.images)
     allowed = lenient or wanted.allow_missing
     smaller, kept, notes = complete(dataset, vectors, allow_missing=allowed)
     watched = watching("ranking", len(smaller.queries))
     found = evaluate_labels(smaller, kept, wanted.options, notes=notes, watched=watched)
     _report(found, smaller.root, wanted)
     return PARTIAL if notes else 0
-
-
-def _tell(vectors: "Vectors", images: Sequence[str]) -> None:
-    """Says on stderr which images could not be read."""
-    for position, error in sorted(vectors.failures.items()):
-        click.echo(f"skipped {images[position]}: {error.reason}", err=True)
 
 
 def _report(found: "Evaluation", root: Path, wanted: Wanted) -> None:
@@ -177,7 +174,7 @@ def _revisited(
     boxes = {len(gnd.names) + i: box for i, box in enumerate(gnd.boxes)} if crop else {}
     more = distractors_of(distractors, wanted.choice) if distractors else None
     vectors = wanted.vectors(data, images, boxes)
-    _tell(vectors, images)
+    tell_failures(vectors, images)
     found = evaluate_revisited(
         name,
         gnd,
@@ -228,7 +225,7 @@ def knn(*, data: Path, temperature: float, wanted: Wanted) -> int:
     notes: list[str] = []
     for each in sets:
         vectors = wanted.vectors(each.root, each.images, each.boxes)
-        _tell(vectors, each.images)
+        tell_failures(vectors, each.images)
         allowed = not wanted.stored or wanted.allow_missing
         smaller, kept, told = complete(each, vectors, allow_missing=allowed)
         parts.append((smaller, kept))
@@ -240,6 +237,9 @@ def knn(*, data: Path, temperature: float, wanted: Wanted) -> int:
     )  # fmt: skip
     _report(found, test.root, wanted)
     return PARTIAL if notes else 0
+
+
+command.add_command(sweep)
 
 
 @command.command("compare")

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from dinoseek.evaluation.compare import Difference
     from dinoseek.evaluation.prepare import Check, Source
     from dinoseek.evaluation.result import Evaluation, Saved
+    from dinoseek.evaluation.vectors import Vectors
 
 _PER_QUERY = ("queries", "groups", "values")
+
+
+def tell_failures(vectors: "Vectors", images: Sequence[str]) -> None:
+    """Says on stderr which images could not be read."""
+    for position, error in sorted(vectors.failures.items()):
+        click.echo(f"skipped {images[position]}: {error.reason}", err=True)
 
 
 def write_evaluation(found: "Evaluation", *, as_json: bool, markdown: bool) -> None:
@@ -71,14 +78,14 @@ def _sizes(found: "Evaluation") -> str:
 def markdown_of(found: "Evaluation") -> str:
     """The metrics as a Markdown table, under the name that all of them begin with."""
     head, *rows = _rows(found)
-    lines = [f"**{_escaped(found.name)}**", ""]
+    lines = [f"**{escaped(found.name)}**", ""]
     lines += [f"| {' | '.join(head)} |", "|---|--:|--:|--:|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", *(f"- {_escaped(note)}" for note in [_sizes(found), *found.notes])]
+    lines += ["", *(f"- {escaped(note)}" for note in [_sizes(found), *found.notes])]
     return "\n".join(lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return printable(text).translate({ord(c): f"\\{c}" for c in "\\`*_[]<>|"})
 
 

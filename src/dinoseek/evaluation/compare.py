@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dinoseek.errors import UsageError
 from dinoseek.evaluation.bootstrap import intervals, paired_p_value
@@ -14,7 +15,7 @@ from dinoseek.evaluation.result import Saved
 Verdict = Literal["better", "worse", "no difference shown"]
 
 ALPHA = 0.05
-_LEAST_GROUPS = 12  # below which the signs of groups have too few combinations to be a test
+LEAST_GROUPS = 12  # below which the signs of groups have too few combinations to be a test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,10 @@ def compare(
     """
     _check(first, second)
     names = [name for name in first.values if name in second.values]
-    p_values = {name: _p_value(first, second, name, seed) for name in names}
+    p_values = {
+        name: p_value_of(first.values[name], second.values[name], first.groups, seed=seed)
+        for name in names
+    }
     others = [name for name in names if name != first.headline]
     p_values |= dict(zip(others, holm([p_values[name] for name in others]), strict=True))
     return [_difference(first, second, name, p_values[name], alpha, seed) for name in names]
@@ -68,12 +72,12 @@ def _check(first: Saved, second: Saved) -> None:
         raise UsageError("evaluate.compare", subject, "they have no metric in common")
 
 
-def _p_value(first: Saved, second: Saved, name: str, seed: int) -> float:
-    """The larger of the two tests' values: by queries, and by groups of them."""
-    pair = first.values[name], second.values[name]
-    p_value = paired_p_value(*pair, seed=seed)
-    if len(np.unique(first.groups)) >= _LEAST_GROUPS:
-        p_value = max(p_value, paired_p_value(*pair, np.asarray(first.groups, np.int64), seed=seed))
+def p_value_of(first: Values, second: Values, groups: NDArray[Any], *, seed: int = 0) -> float:
+    """The larger of the two tests' values: by queries (q,), and by groups (q,) of them."""
+    p_value = paired_p_value(first, second, seed=seed)
+    if len(np.unique(groups)) >= LEAST_GROUPS:
+        numbers = np.asarray(groups, np.int64)
+        p_value = max(p_value, paired_p_value(first, second, numbers, seed=seed))
     return p_value
 
 

@@ -36,15 +36,15 @@ def embedded(
     What cannot be read gives its error. `boxes` hold the part that counts, by position. An
     image may come later than one that follows it.
     """
-    opening = partial(_opened, embedder=embedder, boxes=boxes)
+    opening = partial(opened, embedder=embedder, boxes=boxes)
     failed: list[tuple[int, DinoseekError]] = []
 
     def prepared() -> Iterator[tuple[int, Prepared]]:
-        for opened in ahead(opening, files, workers=_DECODERS, depth=2 * BATCH_SIZE):
-            if opened.error is not None:
-                failed.append((opened.position, opened.error))
-            elif opened.prepared is not None:
-                yield opened.position, opened.prepared
+        for each in ahead(opening, files, workers=_DECODERS, depth=2 * BATCH_SIZE):
+            if each.error is not None:
+                failed.append((each.position, each.error))
+            elif each.prepared is not None:
+                yield each.position, each.prepared
 
     for outcome in embedder.stream(prepared()):
         yield from failed
@@ -53,7 +53,8 @@ def embedded(
     yield from failed
 
 
-def _opened(file: tuple[int, Path], *, embedder: Embedder, boxes: Mapping[int, Box]) -> Opened:
+def opened(file: tuple[int, Path], *, embedder: Embedder, boxes: Mapping[int, Box]) -> Opened:
+    """Reads and prepares a file, or the part of it that counts; an error is in the result."""
     position, path = file
     box, preset = boxes.get(position), embedder.preset
     try:
