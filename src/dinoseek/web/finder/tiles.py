@@ -11,6 +11,7 @@ from dinoseek.ranking import percent
 from dinoseek.web.finder.question import MOST_PARTS, Question
 from dinoseek.web.finder.shown import Tile
 
+_NAME, _PLACE, _CAPTION = 120, 500, 2_000  # characters that are shown
 _DIGITS = 16  # of the digest, in the addresses of pictures
 
 
@@ -18,9 +19,9 @@ def tile(id: int, record: Record, hit: Hit | None = None) -> Tile:
     """A tile that leads to the image, and to what is like it."""
     return Tile(
         id=id,
-        name=name_of(record),
-        place=place_of(record),
-        caption=record.caption,
+        name=_cut(name_of(record), _NAME),
+        place=_cut(place_of(record), _PLACE),
+        caption=_cut(record.caption, _CAPTION) if record.caption else None,
         width=record.width,
         height=record.height,
         thumb=picture_address(id, "thumb", record.digest),
@@ -32,6 +33,10 @@ def tile(id: int, record: Record, hit: Hit | None = None) -> Tile:
         percentile=None if hit is None or hit.percentile is None else percent(hit.percentile),
         copies=hit.copies if hit else 0,
     )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def refining(found: Tile, question: Question, weak_below: float | None) -> Tile:

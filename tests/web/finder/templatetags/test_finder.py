@@ -61,3 +61,34 @@ def test_icons_are_there_for_the_eye_only() -> None:
 )
 def test_time_that_has_passed_is_said_in_its_largest_unit(ago: timedelta, words: str) -> None:
     assert shown("{{ t|since }}", t=datetime.now(UTC) - ago) == words
+
+
+def test_words_about_a_tile_have_its_name_and_scores_in_their_places() -> None:
+    from dinoseek.web.finder.shown import Tile
+
+    tile = Tile(
+        id=1,
+        name="100% <b>.jpg",
+        place="",
+        caption=None,
+        width=1,
+        height=1,
+        thumb="",
+        item="",
+        similar="",
+        rank=3,
+        score=0.829,
+    )
+    text = shown("{% tile_words as words %}{{ words.alt|about:tile }}", tile=tile)
+    assert text == "100% &lt;b&gt;.jpg, similarity 0.83, rank 3"
+
+
+def test_words_of_tiles_follow_the_language() -> None:
+    from django.utils.translation import override
+
+    with override("en"):
+        english = shown("{% tile_words as words %}{{ words.similar }}")
+    with override("zh-hans"):
+        chinese = shown("{% tile_words as words %}{{ words.similar }}")
+    assert english == "More like this"
+    assert chinese != english

@@ -9,9 +9,10 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from dinoseek.web.finder.shown import Choice
+from dinoseek.web.finder.shown import Choice, Tile
 
 register = template.Library()
 CUTS = tuple(tenths / 10 for tenths in range(1, 10))
@@ -29,6 +30,43 @@ def _icon(name: str) -> SafeString:
     return format_html(
         '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', sprite, name
     )
+
+
+@register.simple_tag
+def tile_words() -> dict[str, str]:
+    """What a tile says, in the reader's language: looked up once and not for each of a hundred."""
+    return _tile_words(get_language() or "")
+
+
+@cache
+def _tile_words(_language: str) -> dict[str, str]:
+    return {
+        "alt": _("%(name)s, similarity %(score)s, rank %(rank)s"),
+        "copies": _("near-duplicates"),
+        "similar": _("More like this"),
+        "similar_to": _("More like this: %(name)s"),
+        "plus": _("Refine: more like this"),
+        "plus_this": _("Refine, more like %(name)s"),
+        "minus": _("Refine: less like this"),
+        "minus_this": _("Refine, less like %(name)s"),
+        "link": _("The original on the web (new tab)"),
+        "link_of": _("The original of %(name)s on the web (new tab)"),
+        "weak": _("may be chance"),
+        "above_all": _("above all pairs"),
+        "above": _("above %(percentile)s of pairs"),
+        "meaning": _("more alike than %(percentile)s of the random pairs of this gallery"),
+    }
+
+
+@register.filter
+def about(words: str, tile: Tile) -> str:
+    """Words about a tile, with its name, rank and scores in their places."""
+    return words % {
+        "name": tile.name,
+        "rank": tile.rank,
+        "score": hundredths(tile.score),
+        "percentile": tile.percentile,
+    }
 
 
 @register.simple_tag(takes_context=True)
