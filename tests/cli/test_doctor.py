@@ -40,6 +40,14 @@ def test_everything_that_decides_speed_and_results_is_named(checks):
     assert float(found["speed, 1 thread"]["found"].split()[0]) > 1
 
 
+def test_an_extra_that_is_not_here_comes_with_the_command_that_brings_it(checks, monkeypatch):
+    assert checks()["web"]["status"] == "good"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    web = checks()["web"]
+    assert web["status"] == "info"
+    assert "pip install 'dinoseek[web]'" in web["found"]
+
+
 def test_a_model_that_is_not_here_comes_with_the_command_that_gets_it(checks, tmp_path):
     found = checks("--models-dir", str(tmp_path))
 

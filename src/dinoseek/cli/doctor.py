@@ -44,6 +44,14 @@ class Check:
     fix: str = ""
 
 
+_EXTRAS = {
+    "web": ("ninja", "the page, dinoseek serve"),
+    "faiss": ("faiss", "an index for more than 200,000 images"),
+    "parquet": ("pyarrow", "lists and exports in Parquet"),
+    "map": ("umap", "maps that keep neighbours together"),
+}
+
+
 @click.command("doctor")
 @models_dir_option
 @click.option(
@@ -61,12 +69,12 @@ def command(*, models_dir: Path | None, cache_dir: Path | None, as_json: bool) -
       dinoseek doctor --json
 
     Checks this machine: Python, NumPy and how fast it multiplies, engines, weights, picture
-    formats, folders. Says what to do about each problem.
+    formats, extras, folders. Says what to do about each problem.
 
     Exit code 0, or 4 if something is broken; what is merely slow or missing is a warning.
     """
     found = chain(python(), numpy(), speed(), engines(), weights(models_dir), pictures())
-    checks = [*found, *storage(cache_dir)]
+    checks = [*found, *extras(), *storage(cache_dir)]
     broken = any(check.status == "broken" for check in checks)
     if as_json:
         rows = [asdict(check) for check in checks]
@@ -197,6 +205,14 @@ def codec(kind: str, version: str | None) -> Check:
     if version is None:
         return broken("Pictures", kind, "this Pillow cannot read it", _REINSTALL)
     return good("Pictures", kind, version)
+
+
+def extras() -> Iterator[Check]:
+    from importlib.util import find_spec
+
+    for name, (module, what) in _EXTRAS.items():
+        absent = f"not here: pip install 'dinoseek[{name}]' brings {what}"
+        yield good("Extras", name, what) if find_spec(module) else info("Extras", name, absent)
 
 
 def storage(cache_dir: Path | None) -> Iterator[Check]:
