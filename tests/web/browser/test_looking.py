@@ -40,6 +40,7 @@ def test_pages_of_hits_are_real_pages_without_script(visit: Visit) -> None:
     assert len(second) == 20
     assert not set(first) & set(second)
     page.get_by_role("link", name="Earlier hits").click()
+    page.wait_for_url(re.compile(r"/q/1$"))
     assert names(page) == first
 
 

@@ -15,7 +15,7 @@ PASSWORD = "brown-otters-swim-42"
 
 def register(page: Page, name: str, password: str = PASSWORD, again: str | None = None) -> None:
     page.get_by_label("Username").fill(name)
-    page.get_by_label("Password:", exact=True).fill(password)
+    page.get_by_label("Password", exact=True).fill(password)
     page.get_by_label("Password confirmation").fill(again or password)
     page.get_by_role("button", name="Register").click()
 
