@@ -171,6 +171,27 @@ def test_WEB_25_a_gallery_swapped_a_hundred_times_fails_no_request(
     assert not any("hidden.dino" in name or "other.dino" in name for name in descriptors())
 
 
+def test_WEB_25_each_gallery_that_is_put_in_place_has_its_own_time_to_be_opened(
+    galleries, path, index, photos, tmp_path, monkeypatch
+):
+    galleries.run(len)
+    (photos / "more.jpg").write_bytes(photo(99, size=(600, 400)))
+    others = [index(tmp_path / f"other{number}.dino", photos) for number in range(4)]
+    gone = map(tmp_path.joinpath, "abcd")
+
+    def opened_while_swapped(*args, **options):
+        if others:
+            time.sleep(0.2)
+            replaced(path, others.pop(), next(gone))
+            raise MachineError("gallery.io", path, "two galleries' files were read")
+        return open_gallery(*args, **options)
+
+    replaced(path, others.pop(), next(gone))
+    monkeypatch.setattr("dinoseek.web.live.galleries._REPLACING", 0.3)
+    monkeypatch.setattr("dinoseek.web.live.galleries.open_gallery", opened_while_swapped)
+    assert galleries.run(len) == 7
+
+
 def test_a_link_to_galleries_is_followed_to_the_new_one(make, path, index, photos, tmp_path):
     link, new = tmp_path / "now.dino", tmp_path / "new"
     link.symlink_to(path)

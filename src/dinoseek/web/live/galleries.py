@@ -53,12 +53,14 @@ class _Opened:
             if now is None or now == self.seen:  # None: just being replaced
                 return self.gallery
             self.drop()
-        until = time.monotonic() + (_REPLACING if patient else 0)
+        seen, until = _identity(self._path), time.monotonic() + (_REPLACING if patient else 0)
         while True:
             try:
                 if self._open() and self.gallery is not None:
                     return self.gallery
             except DinoseekError:
+                if (now := _identity(self._path)) != seen and patient:  # replaced once more
+                    seen, until = now, time.monotonic() + _REPLACING
                 if time.monotonic() >= until:
                     raise
             time.sleep(_PAUSE)
