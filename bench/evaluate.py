@@ -26,7 +26,7 @@ from dinoseek.evaluation.truth import label_truth
 from record import machine, report
 
 PRODUCTS = 11_316
-AT_ONCE = 512  # queries of one matrix product, as scoring.py has them
+AT_ONCE = 512  # queries of one matrix product: quickest with all threads
 TURN = 16_384
 
 

@@ -4,9 +4,10 @@ Nothing is sorted that need not be: the rank of an image is how many score highe
 distractors cost one pass over their vectors, and rankings of 60,502 queries are never kept.
 """
 
-import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -14,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoseek.evaluation.truth import Ids, Truth
+from dinoseek.images.ahead import ahead
 from dinoseek.pooling import unit
+from dinoseek.vit import blas
 from dinoseek.vit.ops import Array
 
 T = TypeVar("T")
 R = TypeVar("R")
 Blocks: TypeAlias = Callable[[], Iterable[Array]]
 
-_SCORES_AT_ONCE = 1 << 25  # 128 MiB of float32
-_QUERIES_AT_ONCE = 512
+_SCORES_AT_ONCE = 1 << 26  # 256 MiB of float32, in all threads
+_QUERIES_AT_ONCE = 256
 _ROWS_AT_ONCE = 8192
 _ITEMS_AT_ONCE = 64
 _FEW = 32  # up to so many ranks a query, counting is quicker than sorting
@@ -90,25 +93,62 @@ def ranks_of(
     """The ranks of the rows `wanted` of each query, in their order; see `score_vectors`."""
     if len(queries) != len(wanted):
         raise ValueError(f"{len(queries)} queries, but {len(wanted)} of which something is wanted")
-    step = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(len(gallery), 1)))
-    room = np.empty((min(step, len(queries)), len(gallery)), np.float32)
-    copies, originals = equal_rows(gallery)
-    with ThreadPoolExecutor(_threads()) as pool:
-        for start in range(0, len(queries), step):
-            block = queries[start : start + step]
-            asked = range(start, start + len(block))
-            few = sum(len(wanted[query]) for query in asked) <= _FEW * len(block)
-            scores = _scores(block, gallery, room[: len(block)], few=few)
-            if missing is not None:
-                scores[:, missing] = _MISSING
-            if few:
-                scores[:, copies] = scores[:, originals]
-            count = _counted_one_by_one if few else _counted_by_sort
-            rows = [_Row(scores[i], wanted[q], junk[q]) for i, q in enumerate(asked)]
-            counted = _of_each(pool, count, rows)
+    # Distractors are read once for all queries of a block, so then a block takes all cores.
+    threads = 1 if distractors is not None else blas.thread_count()
+    most = min(_QUERIES_AT_ONCE, -(-len(queries) // threads))
+    step = max(1, min(most, _SCORES_AT_ONCE // threads // max(len(gallery), 1)))
+    parts = [slice(start, start + step) for start in range(0, len(queries), step)]
+    scorer = _Scorer(queries, gallery, wanted, junk, missing, step)
+    with (
+        ThreadPoolExecutor(blas.thread_count()) as pool,
+        blas.one_thread() if threads > 1 else nullcontext(),
+    ):
+        for part, counted in ahead(scorer.counted, parts, workers=threads, depth=2 * threads):
             if distractors is not None:
-                counted = _behind(block, counted, distractors, pool)
+                counted = _behind(queries[part], counted, distractors, pool)
             yield from (Found(each.above, each.tied) for each in counted)
+
+
+class _Scorer:
+    """Scores blocks of queries and counts, each thread in a room of its own for the scores.
+
+    A thread multiplies on one core and counts what it has made, rather than that all multiply and
+    then all count: BLAS threads that wait for their next product keep their core busy.
+    """
+
+    def __init__(
+        self,
+        queries: Array,
+        gallery: Array,
+        wanted: Sequence[Ids],
+        junk: Sequence[Ids],
+        missing: NDArray[np.bool_] | None,
+        step: int,
+    ) -> None:
+        self._queries, self._gallery = queries, gallery
+        self._wanted, self._junk, self._missing = wanted, junk, missing
+        self._copies, self._originals = equal_rows(gallery)
+        self._step = step
+        self._local = threading.local()
+
+    def counted(self, part: slice) -> tuple[slice, list["_Counted"]]:
+        """What is counted for the queries of a part, in their order."""
+        block = self._queries[part]
+        wanted, junk = self._wanted[part], self._junk[part]
+        few = sum(map(len, wanted)) <= _FEW * len(block)
+        scores = _scores(block, self._gallery, self._room()[: len(block)], few=few)
+        if self._missing is not None:
+            scores[:, self._missing] = _MISSING
+        if few:
+            scores[:, self._copies] = scores[:, self._originals]
+        count = _counted_one_by_one if few else _counted_by_sort
+        return part, [count(_Row(*each)) for each in zip(scores, wanted, junk, strict=True)]
+
+    def _room(self) -> Array:
+        if not hasattr(self._local, "room"):
+            self._local.room = np.empty((self._step, len(self._gallery)), np.float32)
+        room: Array = self._local.room
+        return room
 
 
 def equal_rows(rows: Array) -> tuple[Ids, Ids]:
@@ -146,10 +186,6 @@ def _of_each(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequen
     ]
     found = pool.map(lambda part: [function(item) for item in part], parts)
     return [each for part in found for each in part]
-
-
-def _threads() -> int:
-    return min(4, os.cpu_count() or 1)
 
 
 class _Row(NamedTuple):
