@@ -1,9 +1,12 @@
 """What all tests share: fast BLAS kernels, strict arithmetic, and the real test material."""
 
+import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,29 @@ def own_levels() -> Iterator[None]:
     """What one test makes the library log, or not, is nothing to the next."""
     yield
     logging.getLogger("dinoseek").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def costs_at_most() -> Callable[[float], AbstractContextManager[None]]:
+    """`with costs_at_most(0.1):` fails if what is done there takes this process more seconds.
+
+    They are the processor's, which other programs do not make longer as they do those of the clock;
+    the clock only shows that something hangs.
+    """
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        gc.freeze()  # what other tests left is not looked through meanwhile
+        began, spent = time.monotonic(), time.process_time()
+        try:
+            yield
+            spent, took = time.process_time() - spent, time.monotonic() - began
+        finally:
+            gc.unfreeze()
+        assert spent < seconds
+        assert took < 60
+
+    return within
 
 
 @pytest.fixture

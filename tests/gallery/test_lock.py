@@ -1,6 +1,7 @@
 """One writer at a time, named, and never in the way after its death."""
 
 import os
+import select
 
 import pytest
 
@@ -101,7 +102,7 @@ print(refused)
 def test_IDX_17_no_update_of_contending_writers_is_lost(tmp_path, embedder, start_python):
     writers = [start_python(COMMITS, tmp_path / "g.dino", name, 40) for name in "abcd"]
     for writer in writers:
-        _, err = writer.communicate(timeout=60)
+        _, err = writer.communicate(timeout=300)
         assert writer.returncode == 0, err
     with open_gallery(tmp_path / "g.dino", embedder) as gallery:
         assert len(gallery) == 4 * 40 * 3
@@ -110,8 +111,10 @@ def test_IDX_17_no_update_of_contending_writers_is_lost(tmp_path, embedder, star
 
 GROW = """
 with open_gallery(sys.argv[1], embedder) as gallery:
-    print("ready", flush=True)
     for i in range(60):
+        if i % 12 == 0:
+            print("look", flush=True)
+            sys.stdin.readline()
         gallery.add([record(f"{i}-{j}") for j in range(10)], vectors(10, i))
         if i % 5 == 4:
             hits = gallery.search(vectors(1, i) / 10, 20)[0]
@@ -123,14 +126,18 @@ def test_IDX_19_a_reader_sees_whole_versions_while_another_process_writes(
     tmp_path, embedder, start_python, unit_vectors
 ):
     writer = start_python(GROW, tmp_path / "g.dino")
-    assert writer.stdout.readline() == "ready\n"
+    assert writer.stdout.readline() == "look\n"
+    print(file=writer.stdin, flush=True)
     seen, sizes = 0, set()
     with open_gallery(tmp_path / "g.dino", embedder, readonly=True) as gallery:
         while writer.poll() is None or not seen:
+            waits, _, _ = select.select([writer.stdout], [], [], 0)
             (hits,) = gallery.search(unit_vectors(1), 10**6)
             assert len(hits) % 10 == 0  # commits are of ten images, removals of twenty
             assert len({hit.id for hit in hits}) == len(hits)
             seen, sizes = seen + 1, sizes | {len(hits)}
+            if waits and writer.stdout.readline():
+                print(file=writer.stdin, flush=True)
         assert writer.returncode == 0, writer.stderr.read()
         (hits,) = gallery.search(unit_vectors(1), 10**6)
         assert len(hits) == 600 - 12 * 20

@@ -1,5 +1,4 @@
 import struct
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,10 @@ from dinoseek.errors import ImageError
 from dinoseek.images.decode import DEFAULT_LIMITS, Limits, decode, load_image
 
 
-def test_IMG_12_a_huge_size_in_a_tiny_file_is_refused_at_once(make_png, refused):
+def test_IMG_12_a_huge_size_in_a_tiny_file_is_refused_at_once(make_png, refused, costs_at_most):
     data = make_png(100_000, 100_000, 8, 2, b"\0")
-    begin = time.perf_counter()
-    assert refused(data) == "image.too_many_pixels"
-    assert time.perf_counter() - begin < 0.1
+    with costs_at_most(0.1):
+        assert refused(data) == "image.too_many_pixels"
 
 
 @pytest.mark.parametrize(
@@ -40,11 +38,10 @@ def test_IMG_13_every_format_is_measured_before_it_is_decoded(format, encode, ph
     assert error.value.code == "image.too_many_pixels"
 
 
-def test_IMG_14_a_zip_bomb_is_refused_at_once(make_png, refused):
+def test_IMG_14_a_zip_bomb_is_refused_at_once(make_png, refused, costs_at_most):
     data = make_png(9400, 9400, 8, 0, bytes(9401 * 9400))
-    begin = time.perf_counter()
-    assert refused(data) == "image.too_many_pixels"
-    assert time.perf_counter() - begin < 0.1
+    with costs_at_most(0.1):
+        assert refused(data) == "image.too_many_pixels"
 
 
 def test_IMG_15_exactly_the_limit_is_accepted_and_one_more_is_not(make_png, refused):

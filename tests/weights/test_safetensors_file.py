@@ -3,7 +3,6 @@
 import json
 import resource
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -50,18 +49,15 @@ def test_ST_01_lying_header_lengths_are_refused(tmp_path, size):
     refuse(tmp_path / "m.safetensors", file_of({"a": F32}, b"1234", size=size))
 
 
-def test_ST_01_a_hundred_megabytes_of_header_are_refused_at_once(tmp_path):
+def test_ST_01_a_hundred_megabytes_of_header_are_refused_at_once(tmp_path, costs_at_most):
     path = tmp_path / "m.safetensors"
     with path.open("wb") as file:  # sparse
         file.write(struct.pack("<Q", 10**8) + b"{")
         file.truncate(10**8 + 8)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-
-    with pytest.raises(WeightsError, match=f"more than the limit of {MAX_HEADER_BYTES}"):
+    reason = f"more than the limit of {MAX_HEADER_BYTES}"
+    with costs_at_most(0.1), pytest.raises(WeightsError, match=reason):
         load_params(path)
-
-    assert time.perf_counter() - start < 0.1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
@@ -95,13 +91,10 @@ def test_ST_03_offsets_that_do_not_cover_the_data_exactly_are_refused(tmp_path, 
     refuse(tmp_path / "m.safetensors", file_of({"a": {**F32, "data_offsets": offsets}}, b"1234"))
 
 
-def test_ST_03_a_hundred_thousand_tensors_over_one_block_are_refused(tmp_path):
+def test_ST_03_a_hundred_thousand_tensors_over_one_block_are_refused(tmp_path, costs_at_most):
     header = {f"t{i}": F32 for i in range(50_000)}
-    start = time.perf_counter()
-
-    refuse(tmp_path / "m.safetensors", file_of(header, b"1234"))
-
-    assert time.perf_counter() - start < 2
+    with costs_at_most(2):
+        refuse(tmp_path / "m.safetensors", file_of(header, b"1234"))
 
 
 @pytest.mark.parametrize("data", [b"", b"123", b"12345", b"1234" * 100])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from . import pictures
 from .picture_server import PictureServer
@@ -23,7 +23,7 @@ NOTHING_LEAVES = (
     "--no-pings",
     "--no-proxy-server",
 )
-PATIENCE = 20_000  # ms: two cores may be busy with other things
+PATIENCE = 60_000  # ms: two cores may be busy with other things
 TOKEN = "a-token-of-more-than-16-letters"
 
 Visit = Callable[..., Page]
@@ -64,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """One browser; it is gone before other tests run, as its event loop would be in their way."""
+    expect.set_options(timeout=PATIENCE)
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")

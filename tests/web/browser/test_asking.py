@@ -155,6 +155,8 @@ def test_query_is_shown_while_it_is_searched_for(visit: Visit, files: Path) -> N
         "image => image.decode().then(() => image.naturalWidth)"
     )
     assert natural == 320
+    while not held:  # it is shown before it is sent
+        page.wait_for_timeout(10)
     held[0].continue_()
     page.wait_for_url(RESULTS)
 
@@ -175,13 +177,16 @@ def test_busy_server_is_asked_again_by_itself(visit: Visit, watch: Watch, files:
     def answer(route: Route) -> None:
         asked.append(route)
         if len(asked) == 1:
-            route.fulfill(status=503, headers={"Retry-After": "1"}, body="")
+            route.fulfill(status=503, headers={"Retry-After": "30"}, body="")
         else:
             route.continue_()
 
     page.route("**/search", answer)
+    page.clock.install()
     page.set_input_files(PICK, files / "red.jpg")
-    expect(page.locator("[data-doing]")).to_contain_text("The server is busy. Trying again in 1 s")
+    doing = page.locator("[data-doing]")
+    expect(doing).to_contain_text("The server is busy. Trying again in 30 s")
+    page.clock.fast_forward(30_000)
     page.wait_for_url(RESULTS)
     assert len(asked) == 2
 

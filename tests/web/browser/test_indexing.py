@@ -15,8 +15,9 @@ def test_progress_of_indexing_survives_a_reload_and_what_is_new_is_found(
     visit: Visit, operated: Served, picture_server: PictureServer
 ) -> None:
     listed = operated.gallery.parent / "more" / "slow.csv"
-    addresses = [picture_server.url(f"/{number}.jpg?ms=300") for number in range(900, 920)]
+    addresses = [picture_server.url(f"/{number}.jpg?held=1") for number in range(900, 920)]
     pictures.address_list(listed, [*addresses, picture_server.url("/nothing")])
+    picture_server.hold()
     page = visit("/indexing", operated)
     page.get_by_label("Folder or list on the server").fill(str(listed))
     page.get_by_role("button", name="Index", exact=True).click()
@@ -26,7 +27,8 @@ def test_progress_of_indexing_survives_a_reload_and_what_is_new_is_found(
     page.reload()
     expect(state).to_have_text("running")
     expect(page.locator("#job h2")).to_have_text(str(listed))
-    expect(state).to_have_text("done", timeout=60_000)
+    picture_server.let_go()
+    expect(state).to_have_text("done")
     counts = [text.split() for text in page.locator("#job .counts > div").all_inner_texts()]
     assert ["stored", "20"] in counts
     assert ["failed", "1"] in counts
@@ -40,13 +42,16 @@ def test_progress_of_indexing_survives_a_reload_and_what_is_new_is_found(
 def test_run_can_be_stopped(visit: Visit, operated: Served, picture_server: PictureServer) -> None:
     listed = operated.gallery.parent / "more" / "endless.csv"
     pictures.address_list(
-        listed, [picture_server.url(f"/{number}.jpg?ms=400") for number in range(1000, 1200)]
+        listed, [picture_server.url(f"/{number}.jpg?held=1") for number in range(1000, 1200)]
     )
+    picture_server.hold()
     page = visit("/indexing", operated)
     page.get_by_label("Folder or list on the server").fill(str(listed))
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#job [data-status]")).to_have_text("stopped", timeout=30_000)
+    with page.expect_response("**/indexing/stop"):
+        page.get_by_role("button", name="Stop").click()
+    picture_server.let_go()
+    expect(page.locator("#job [data-status]")).to_have_text("stopped")
     page.get_by_label("Folder or list on the server").fill(str(listed.parent))
     page.get_by_role("button", name="Index", exact=True).click()
     expect(page.locator("#job h2")).to_have_text(str(listed.parent))

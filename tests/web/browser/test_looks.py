@@ -30,13 +30,15 @@ def test_language_is_the_browsers(visit: Visit) -> None:
 
 def test_language_can_be_switched_and_stays(visit: Visit) -> None:
     page = visit("/q/1?k=40")
-    settings(page).get_by_role("button", name="中文").click()
+    with page.expect_navigation():
+        settings(page).get_by_role("button", name="中文").click()
     expect(page.locator("html")).to_have_attribute("lang", "zh-hans")
     assert page.url.endswith("/q/1?k=40"), "the page is the same"
     expect(page.get_by_role("heading", level=1)).to_have_text(CHINESE)
     page.goto("/help")
     expect(page.get_by_role("heading", level=1)).to_have_text(CHINESE)
-    settings(page).get_by_role("button", name="English").click()
+    with page.expect_navigation():
+        settings(page).get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Help and shortcuts")
 
 
@@ -47,12 +49,14 @@ def test_theme_is_the_systems(visit: Visit) -> None:
 
 def test_theme_can_be_switched_and_stays(visit: Visit) -> None:
     page = visit("/help", color_scheme="light")
-    settings(page).get_by_role("button", name="Dark").click()
+    with page.expect_navigation():
+        settings(page).get_by_role("button", name="Dark").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.url.endswith("/help")
     page.goto("/browse")
     assert paper(page) == DARK
-    settings(page).get_by_role("button", name="Automatic").click()
+    with page.expect_navigation():
+        settings(page).get_by_role("button", name="Automatic").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "auto")
     assert paper(page) == LIGHT
 

@@ -274,7 +274,7 @@ def test_while_groups_are_found_the_page_says_so_and_comes_back(page, monkeypatc
     from dinoseek.web.live import grouping
 
     go_on, real = threading.Event(), grouping.groups_in
-    monkeypatch.setattr(grouping, "groups_in", lambda *a, **o: go_on.wait(20) and real(*a, **o))
+    monkeypatch.setattr(grouping, "groups_in", lambda *a, **o: go_on.wait(60) and real(*a, **o))
     response = page.site.client.get("/duplicates")
     assert page.shown(response).is_computing
     assert "Looking for duplicates" in response.content.decode()

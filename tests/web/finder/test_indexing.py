@@ -21,7 +21,7 @@ def more(tmp_path: Path) -> Path:
 
 def wait(here) -> str:
     """The page's part about the run, once that has ended."""
-    for _ in range(600):
+    for _ in range(1200):
         state = here.service.jobs.state()
         if state is not None and state.finished is not None:
             return here.client.get("/indexing/progress").content.decode()
@@ -80,10 +80,17 @@ def test_with_accounts_only_operators_index(site, more) -> None:
     wait(here)
 
 
-def test_a_run_can_be_stopped_and_what_it_did_stays(site, more, embedder) -> None:
+def test_a_run_can_be_stopped_and_what_it_did_stays(site, more, embedder, monkeypatch) -> None:
     for number in range(60):
         Image.new("RGB", (40, 40), (4 * number, 99, 20)).save(more / f"more{number}.png")
     here = site(indexing_below=(more.parent,))
+
+    def until_stopped(*arguments, **options):
+        for outcome in dinoseek.ingest(*arguments, **options):
+            yield outcome
+            assert here.service.jobs._stop.wait(60)
+
+    monkeypatch.setattr("dinoseek.web.live.jobs.ingest", until_stopped)
     here.post("/indexing", {"source": str(more)})
     assert here.post("/indexing/stop", {}).status_code == 303
     wait(here)

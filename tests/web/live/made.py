@@ -65,7 +65,7 @@ def descriptors() -> list[str]:
     return sorted(name for name in found if not name.startswith("/proc/"))
 
 
-def soon(condition: Callable[[], object], seconds=10.0) -> bool:
+def soon(condition: Callable[[], object], seconds=60.0) -> bool:
     """Whether it becomes true within some time."""
     until = time.monotonic() + seconds
     while not condition():
@@ -93,7 +93,7 @@ class HereDecoders:
 
     def decode(self, data, subject, *, region=None, thumbnail_side=None):
         self.decoded.append(subject)
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         image = decode(data, subject=subject, limits=self.limits)
         part = region.of(image, subject) if region else image
         small = thumbnail_jpeg(image, thumbnail_side) if thumbnail_side else None
@@ -108,5 +108,5 @@ class HereDecoders:
 
     def thumbnail(self, data, subject, side=256):
         self.shrunk.append((subject, side))
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         return thumbnail_jpeg(decode(data, subject=subject, limits=self.limits), side)

@@ -62,7 +62,7 @@ def test_what_goes_wrong_reaches_all_and_is_not_remembered(flights, many):
 
     def fail(_):
         begun.append(1)
-        release.wait(10)
+        release.wait(60)
         raise KeyError("no")
 
     calls = [many.submit(flights.share, "key", fail) for _ in range(5)]
@@ -117,11 +117,11 @@ def test_who_comes_while_the_work_is_given_up_has_it_done_anew(flights, many):
 
     def abandoned(_):
         given_up.set()
-        go_on.wait(10)
+        go_on.wait(60)
         raise Gone
 
     first = many.submit(flights.share, "key", abandoned)
-    given_up.wait(10)
+    given_up.wait(60)
     second = many.submit(flights.share, "key", lambda _: "done")
     assert soon(lambda: followers(flights) == 1)
     go_on.set()

@@ -27,7 +27,7 @@ def jobs(path, embedder, told, monkeypatch, tmp_path):
 
 
 def ended(jobs):
-    assert soon(lambda: jobs.state().finished is not None, 60)
+    assert soon(lambda: jobs.state().finished is not None)
     return jobs.state()
 
 
@@ -116,7 +116,7 @@ def holding(monkeypatch):
     decode = QuickPool.decode
 
     def hold(self, data, subject):
-        go_on.wait(10)
+        go_on.wait(60)
         return decode(self, data, subject)
 
     monkeypatch.setattr(QuickPool, "decode", hold)
@@ -134,7 +134,7 @@ def test_progress_can_be_watched_and_stopping_keeps_what_was_done(
     decode = QuickPool.decode
 
     def step(self, data, subject):
-        steps.acquire(timeout=10)
+        steps.acquire(timeout=60)
         return decode(self, data, subject)
 
     monkeypatch.setattr(QuickPool, "decode", step)

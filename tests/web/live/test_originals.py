@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -136,9 +135,7 @@ def test_a_folder_beside_the_root_with_a_longer_name_is_outside(originals, file)
 def test_a_pipe_in_its_place_does_not_hang(originals, file):
     file.unlink()
     os.mkfifo(file)
-    start = time.monotonic()
-    assert refused(originals, 1) == "path.not_regular"
-    assert time.monotonic() - start < 1
+    assert refused(originals, 1) == "path.not_regular"  # or this test would never end
 
 
 def test_what_is_gone_unreadable_too_large_or_no_picture_is_refused(originals, galleries, file):

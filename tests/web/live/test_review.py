@@ -123,7 +123,7 @@ def review(album):
 
 def ready(review: Review, level="exact", position=None):
     """The group once it is found."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while (seen := review.look(level, position)).is_computing:
         assert time.monotonic() < end
     return seen
@@ -175,14 +175,14 @@ def test_groups_are_found_on_another_thread_once_for_many_requests(review, monke
 
     def slow(*args, **options):
         calls.append(threading.current_thread().name)
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return real(*args, **options)
 
     monkeypatch.setattr(grouping, "groups_in", slow)
     begin = time.monotonic()
     for _ in range(3):
         assert review.look("near").is_computing
-    assert time.monotonic() - begin < 5, "no request waits for them"
+    assert time.monotonic() - begin < 30, "no request waits for them"
     assert not review.look("near").total
     go_on.set()
     ready(review, "near")
@@ -204,7 +204,7 @@ def test_a_gallery_that_another_process_changed_is_looked_at_again(review, album
     assert ready(review, "exact").total == 2
     album.copy("d.png", "d1.png")
     album.index()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while review.look("exact").total != 3:
         assert time.monotonic() < end
     (album.folder / "d1.png").unlink()
@@ -487,7 +487,7 @@ def test_a_short_writer_is_waited_for(review, album):
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     review.discard("me", "near", seen.name, key)
     writer.join()
     assert album.discarded() == {"c-half.png": "c.png"}

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +137,13 @@ def test_WEB_28_a_decoder_that_is_killed_between_requests_fails_none(service):
             child.wait()
 
 
+def computed(service):
+    """Seconds of computing of this process and of the decoder that is idle now."""
+    (child,) = service.decoders._idle
+    fields = Path(f"/proc/{child._process.pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize(
     ("bomb", "code"),
     [
@@ -149,14 +157,14 @@ def test_WEB_28_a_decoder_that_is_killed_between_requests_fails_none(service):
 def test_WEB_22_F1_and_F2_small_files_of_huge_pictures_cost_nothing(service, bomb, code):
     assert len(bomb) < 300_000
     service.pictures.read(photo(), "warm")
-    start = time.monotonic()
+    before = computed(service)
     if code is None:
         assert service.pictures.read(bomb, "bomb.png").height == 29_000
     else:
         with pytest.raises(ImageError) as caught:
             service.pictures.read(bomb, "bomb.png")
         assert caught.value.code == code
-    assert time.monotonic() - start < 2
+    assert computed(service) - before < 2
 
 
 def test_WEB_22_F1_an_extreme_ratio_is_refused_where_the_model_would_choke(
@@ -175,11 +183,11 @@ def test_WEB_22_F1_an_extreme_ratio_is_refused_where_the_model_would_choke(
 def test_WEB_22_F3_a_jpeg_of_two_hundred_scans_is_refused_at_once(service):
     bomb = many_scans(200)
     service.pictures.read(photo(), "warm")
-    start = time.monotonic()
+    before = computed(service)
     with pytest.raises(ImageError) as caught:
         service.pictures.read(bomb, "bomb.jpg")
     assert caught.value.code == "image.too_many_scans"
-    assert time.monotonic() - start < 1
+    assert computed(service) - before < 1
 
 
 def test_WEB_22_other_pictures_are_read_while_bombs_come(service, many):
@@ -289,7 +297,7 @@ def test_what_is_indexed_from_the_page_is_found_by_the_next_search(make, photos)
     (photos / "new.jpg").write_bytes(photo(99, (600, 400)))
     picture = service.pictures.read((photos / "new.jpg").read_bytes(), "a")
     service.jobs.start(photos)
-    assert soon(lambda: service.jobs.state().finished, 60)
+    assert soon(lambda: service.jobs.state().finished)
     assert (service.jobs.state().state, service.jobs.state().summary.stored) == ("done", 1)
     best = service.galleries.run(lambda gallery: search(gallery, picture.vector, 1))[0]
     assert best.path.endswith("new.jpg")

@@ -14,6 +14,7 @@ from dinoseek.ingest.archives import from_archive
 from dinoseek.web.live.busy import Busy, Gone
 from dinoseek.web.live.galleries import Galleries
 from dinoseek.web.live.thumbnails import Thumbnails
+from dinoseek.web.live.turns import PATIENCE
 
 from .made import HereDecoders, encoded, flat, opened, photo, soon
 
@@ -116,11 +117,9 @@ def test_WEB_11_a_link_out_of_the_folder_is_not_shown(thumbnails, file, target):
 def test_a_pipe_in_place_of_a_file_does_not_hang(thumbnails, file):
     file.unlink()
     os.mkfifo(file)
-    start = time.monotonic()
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError) as caught:  # or this test would never end
         thumbnails.get(1, "large")
     assert caught.value.code == "path.not_regular"
-    assert time.monotonic() - start < 1
 
 
 def test_a_file_that_is_gone_or_broken_is_told_and_shown_again_when_it_is_back(thumbnails, file):
@@ -186,7 +185,7 @@ def test_WEB_18_no_more_than_two_are_made_at_once_and_too_many_are_turned_away(
     start = time.monotonic()
     with pytest.raises(Busy):
         thumbnails.get(6, "thumb")
-    assert time.monotonic() - start < 0.1
+    assert time.monotonic() - start < PATIENCE / 2
     decoders.go_on.set()
     for call in calls:
         call.result()
