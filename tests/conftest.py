@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dinoseek.vit.blas import prefer_fast_kernels
+from dinoseek.vit.blas import one_thread, prefer_fast_kernels
 
 prefer_fast_kernels()  # before NumPy loads: the kernels cannot be changed afterwards
 # a shell's background job ignores Ctrl-C, and so would every process that the tests start
@@ -36,6 +36,17 @@ def own_levels() -> Iterator[None]:
     """What one test makes the library log, or not, is nothing to the next."""
     yield
     logging.getLogger("dinoseek").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def single_blas_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads that wait for each other cost more than pictures of a few pixels."""
+    real = any(request.node.get_closest_marker(name) for name in ("weights", "torch"))
+    if real or {"vit", "encoders"} & set(request.path.parts):
+        yield
+        return
+    with one_thread():
+        yield
 
 
 @pytest.fixture

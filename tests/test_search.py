@@ -19,16 +19,8 @@ from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
 from dinoseek.queries import Mix, Part
 from dinoseek.search import search, search_many
-from dinoseek.vit.blas import one_thread
 
 COUNT = 25
-
-
-@pytest.fixture(scope="module", autouse=True)
-def single_blas_thread():
-    """Threads that wait for each other cost more than pictures of 14 x 14 pixels."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,16 @@ import pytest
 from PIL import Image
 
 from dinoseek.cli.main import run
+from dinoseek.ingest import pipeline
+
+from ..ingest.here import HerePool
+
+
+@pytest.fixture(autouse=True)
+def decoding_here(monkeypatch, request):
+    """Decodes without processes, but for tests marked `decoders`."""
+    if "decoders" not in request.keywords:
+        monkeypatch.setattr(pipeline, "DecoderPool", HerePool)
 
 
 @dataclass(frozen=True)

@@ -506,7 +506,7 @@ class TestAddresses:
         monkeypatch.setenv("DINOSEEK_ALLOW_PRIVATE_HOSTS", "1")
         handler = partial(QuietHandler, directory=str(photos))
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            thread = Thread(target=server.serve_forever)
+            thread = Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             yield f"http://127.0.0.1:{server.server_port}"
             server.shutdown()

@@ -16,16 +16,8 @@ from dinoseek.ingest import pipeline
 from dinoseek.ingest.outcomes import Outcome, Summary
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
-from dinoseek.vit.blas import one_thread
 
 from .here import HerePool
-
-
-@pytest.fixture(scope="session", autouse=True)
-def single_blas_thread() -> Iterator[None]:
-    """Threads that wait for each other cost more than pictures of 14 x 14 pixels."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(autouse=True)

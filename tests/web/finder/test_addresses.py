@@ -29,7 +29,7 @@ def elsewhere(picture: bytes) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -40,7 +40,7 @@ def elsewhere(picture: bytes) -> Iterator[str]:
 def allowing(here) -> None:
     """Lets the site fetch from this machine, as no one but a test may."""
     here.service.fetcher.close()
-    options = FetchOptions(total=5, retries=0, max_bytes=10_000_000, allow_private=True)
+    options = FetchOptions(total=60, retries=0, max_bytes=10_000_000, allow_private=True)
     object.__setattr__(here.service, "fetcher", Fetcher(options))
 
 

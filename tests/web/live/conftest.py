@@ -13,17 +13,9 @@ from dinoseek.gallery.factory import open_gallery
 from dinoseek.ingest import pipeline
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
-from dinoseek.vit.blas import one_thread
 from dinoseek.web.live.timings import Timings
 
 from .made import HereDecoders, children, ours, photo, soon
-
-
-@pytest.fixture(scope="session", autouse=True)
-def single_blas_thread() -> Iterator[None]:
-    """Threads that wait for each other cost more than pictures of 28 x 28 pixels."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(autouse=True)
