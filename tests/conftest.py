@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dinoseek.vit.blas import one_thread, prefer_fast_kernels
 
@@ -17,6 +18,9 @@ prefer_fast_kernels()  # before NumPy loads: the kernels cannot be changed after
 # a shell's background job ignores Ctrl-C, and so would every process that the tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub and transformers are imported
+# the machine may be busy with other things
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

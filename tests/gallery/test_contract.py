@@ -255,7 +255,9 @@ def test_errors_have_codes(gallery, make_record):
     )
 )
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_vectors_survive_the_store_to_half_precision(gallery, make_record, rows):
     gallery.remove([hit.id for hit in gallery.search(np.eye(8, dtype=np.float32)[:1], 10**6)[0]])

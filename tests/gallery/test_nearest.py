@@ -68,7 +68,9 @@ CHANGES = st.lists(
 
 @given(batches=st.lists(CHANGES, min_size=1, max_size=4), seed=st.integers(0, 99))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_every_change_counts_at_once_for_open_and_new_readers(
     tmp_path_factory, make_embedder, batches, seed

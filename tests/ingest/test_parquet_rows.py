@@ -155,7 +155,9 @@ values = st.none() | st.text(st.characters(codec="utf-8"), max_size=5)
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=30,
 )
 @given(
     rows=st.lists(st.tuples(values, st.none() | st.integers(-(2**63), 2**63 - 1)), max_size=8),

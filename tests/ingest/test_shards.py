@@ -326,7 +326,9 @@ names = st.text(st.sampled_from("ab/.é\udcff"), min_size=1, max_size=150)
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=40,
 )
 @given(
     files=st.lists(st.tuples(names, st.binary(min_size=1, max_size=1_500)), max_size=6),
@@ -352,7 +354,9 @@ def test_every_archive_of_pythons_is_read_as_python_reads_it(
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=150,
 )
 @given(at=st.integers(0, 5_119), value=st.integers(0, 255))
 def test_no_byte_of_a_header_brings_more_than_a_bad_member(

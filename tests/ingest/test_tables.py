@@ -521,7 +521,9 @@ def test_the_count_of_rows_is_nearly_right(table: Make, name: str) -> None:
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     rows=st.lists(st.tuples(cells, cells, cells), max_size=5),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -546,7 +548,9 @@ def test_what_pythons_csv_module_writes_is_read_back(
             assert (row.url, row.caption or "") == (url.strip(" \t\r\n"), caption)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(text=st.text(st.sampled_from('ab,"\n\r'), max_size=40))
 def test_any_text_is_read_as_the_strict_csv_module_reads_it_or_refused_as_by_it(
     table: Make, text: str
@@ -567,7 +571,9 @@ def test_any_text_is_read_as_the_strict_csv_module_reads_it_or_refused_as_by_it(
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=30,
 )
 @given(
     rows=st.lists(

@@ -44,7 +44,9 @@ def test_float16_halves_the_file_and_loads_as_float32(tiny, same, tmp_path, suff
 
 
 @settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
 )
 @given(
     st.sampled_from([".safetensors", ".npz"]),
