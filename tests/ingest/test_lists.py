@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from dinoseek.errors import UsageError
 from dinoseek.gallery.base import WEB
 from dinoseek.gallery.sqlite_gallery import SqliteGallery
+from dinoseek.images.limits import DEFAULT_LIMITS
+from dinoseek.ingest import web
 from dinoseek.ingest.lists import FailedBefore, from_stream, from_table
-from dinoseek.ingest.outcomes import Duplicate, Failed, Skipped, Stored, Summary
+from dinoseek.ingest.outcomes import Duplicate, Failed, Item, Skipped, Stored, Summary
 from dinoseek.ingest.pipeline import ingest
 from dinoseek.ingest.sources import from_folder
+from dinoseek.ingest.steps import Task
 
 
 @pytest.fixture
@@ -226,3 +230,47 @@ def test_an_address_that_may_not_be_asked_is_a_failure_of_its_own(
     assert outcome.code == code
     assert outcome.item.root == WEB
     assert str(outcome.item).isprintable()
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Runs tasks through the network stage; reading and fetching one is what the function does."""
+
+    def run(tasks, read):
+        monkeypatch.setattr(web, "fetch_step", lambda step, **_: read(step) or step)
+        return web.fetched(iter(tasks), DEFAULT_LIMITS, web.WebOptions())
+
+    return run
+
+
+def files(count):
+    return [Task(item=Item(root="/photos", path=f"{n}.png".encode())) for n in range(count)]
+
+
+def test_files_come_in_the_order_of_the_list_however_long_each_takes(fetched):
+    tasks, last_is_read = files(40), threading.Event()
+
+    def read(task):
+        if task is tasks[0]:
+            assert last_is_read.wait(60)
+        if task is tasks[-1]:
+            last_is_read.set()
+
+    assert list(fetched(tasks, read)) == tasks
+
+
+def test_addresses_do_not_wait_for_files_and_many_files_not_for_one(fetched):
+    address = Task(item=Item(root=WEB, path=b"http://a.test/1"))
+    tasks, go_on = files(300), threading.Event()
+
+    def read(task):
+        if task in tasks[:2]:
+            assert go_on.wait(60)
+
+    steps = fetched([*tasks[:2], address, *tasks[2:]], read)
+    assert next(steps) is address
+    assert next(steps) is tasks[2]  # the first two are stuck
+    go_on.set()
+    rest = list(steps)
+    assert [task for task in rest if task not in tasks[:2]] == tasks[3:]
+    assert all(task in rest for task in tasks[:2])

@@ -78,27 +78,34 @@ def test_choosing_kernels_does_not_import_numpy():
     )
 
 
-def test_one_thread_holds_until_the_last_caller_leaves():
+def test_one_thread_holds_until_the_last_caller_leaves_whichever_threads_they_are():
     code = """
 import threading, numpy
 from dinoseek.vit import blas
 threads = lambda: blas.kernels()[0]["num_threads"]
-before, entered, leave = threads(), threading.Event(), threading.Event()
+entered, leave = threading.Event(), threading.Event()
 
 def hold():
     with blas.one_thread():
         entered.set()
         leave.wait(60)
 
+seen = [threads()]
+with blas.one_thread():
+    seen.append(threads())
+seen.append(threads())
 thread = threading.Thread(target=hold)
 thread.start()
 entered.wait(60)
+seen.append(threads())
 with blas.one_thread():
     pass
-during = threads()
-leave.set()
-thread.join()
-print(before, during, threads())
+seen.append(threads())
+with blas.one_thread():
+    leave.set()
+    thread.join()
+    seen.append(threads())
+print(*seen, threads())
 """
 
-    assert python(code, OPENBLAS_NUM_THREADS="2") == "2 1 2"
+    assert python(code, OPENBLAS_NUM_THREADS="2") == "2 1 2 1 1 1 2"

@@ -100,6 +100,7 @@ def one_thread() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
+            _take_control()
             _restore = _controller().limit(limits=1, user_api="blas")
     try:
         yield
@@ -107,7 +108,15 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
+                _take_control()
                 _restore.restore_original_limits()
+
+
+def _take_control() -> None:
+    """Lets this thread set limits: threadpoolctl from 3.8 on ignores all but the first that did."""
+    for library in _controller().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
 
 
 @cache
