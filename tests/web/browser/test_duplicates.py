@@ -72,18 +72,23 @@ def test_groups_are_decided_on_by_button_without_script(visit: Visit, operated: 
     page = visit("/duplicates?level=exact", operated, java_script_enabled=False)
     assert group(page) == "Group 1 of 2"
     name = page.locator(".twin strong").nth(1).inner_text()
-    page.get_by_role("button", name=f"Discard {name}").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name=f"Discard {name}").click()
     assert group(page) == "Group 2 of 2"
     assert discarded(operated) == [name]
-    page.get_by_role("link", name="Previous").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Previous").click()
     expect(page.locator(".twin.is-discard strong")).to_have_text(name)
-    page.get_by_role("button", name="Undo").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Undo").click()
     assert discarded(operated) == []
-    page.get_by_role("button", name="Keep all").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Keep all").click()
     assert group(page) == "Group 2 of 2"
     kept = [one for one in dupes(operated.gallery)["groups"] if one["level"] == "exact"]
     assert len(kept) == 1, "the group of which all are kept is not a group any more"
-    page.get_by_role("button", name="Undo").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Undo").click()
 
 
 def test_last_file_of_a_group_cannot_be_discarded(
@@ -92,10 +97,13 @@ def test_last_file_of_a_group_cannot_be_discarded(
     watch.expects("409")
     page = visit("/duplicates?level=near&group=3", operated)
     names = page.locator(".twin strong").all_inner_texts()
-    page.get_by_role("button", name=f"Discard {names[1]}").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name=f"Discard {names[1]}").click()
     page.goto("/duplicates?level=near&group=3")
-    page.get_by_role("button", name=f"Discard {names[0]}").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name=f"Discard {names[0]}").click()
     expect(page.get_by_role("alert")).to_contain_text("last file of this group that is kept")
     assert discarded(operated) == [names[1]]
-    page.get_by_role("button", name="Undo").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Undo").click()
     assert discarded(operated) == []
