@@ -1,0 +1,98 @@
+"""A transformer block as nodes of a graph: LayerNorm, attention, MLP or SwiGLU.
+
+What a trained model allows once and for all is folded into the weights, as in vit/fold.py:
+LayerScale into the layer before it, the attention scale into q. LayerNorm's affine part stays, for
+it costs the runtimes nothing.
+"""
+
+import numpy as np
+
+from dinoseek.graph.nodes import Nodes
+from dinoseek.vit.config import ViTConfig
+from dinoseek.vit.ops import LAYER_NORM_EPS, Array, Params, logit_scale
+
+
+def block(nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool) -> str:
+    """Tokens x (b, n, d) after one block; with `class_only` the class token alone (b, 1, d)."""
+    normed = layer_norm(nodes, x, params["norm1"], "norm1")
+    mixed = attention(nodes, normed, params, config, class_only=class_only)
+    if class_only:
+        x = first_token(nodes, x)
+    x = nodes.op("Add", x, mixed)
+    normed = layer_norm(nodes, x, params["norm2"], "norm2")
+    return nodes.op("Add", x, feed_forward(nodes, normed, params, config))
+
+
+def attention(
+    nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool
+) -> str:
+    """What attention adds to tokens of which x (b, n, d) are the normed ones."""
+    qkv, proj = params["attn"]["qkv"], params["attn"]["proj"]
+    d = config.embed_dim
+    scale = np.ones(3 * d, np.float32)
+    scale[:d] = logit_scale(config.head_dim)
+    weight, bias = qkv["weight"].T * scale, qkv["bias"] * scale  # (d, 3 d), (3 d)
+    with nodes.within("attn"):
+        if class_only:
+            query = linear(nodes, first_token(nodes, x), weight[:, :d], bias[:d], "q")
+            both = linear(nodes, x, weight[:, d:], bias[d:], "kv")  # (b, n, 2 d)
+            key, value = nodes.ops("Split", [both], 2, axis=-1, num_outputs=2)
+        else:
+            all_three = linear(nodes, x, weight, bias, "qkv")  # (b, n, 3 d)
+            query, key, value = nodes.ops("Split", [all_three], 3, axis=-1, num_outputs=3)
+        mixed = mix(nodes, query, key, value, config)
+        gamma = params["ls1"]["gamma"]
+        return linear(nodes, mixed, proj["weight"].T * gamma, proj["bias"] * gamma, "proj")
+
+
+def mix(nodes: Nodes, query: str, key: str, value: str, config: ViTConfig) -> str:
+    """Attention of queries (b, q, d), already scaled, to n tokens: (b, q, d)."""
+    split = nodes.constant([0, 0, config.num_heads, config.head_dim])
+    query, key, value = (nodes.op("Reshape", part, split) for part in (query, key, value))
+    query = nodes.op("Transpose", query, perm=[0, 2, 1, 3])  # (b, q, h, k) -> (b, h, q, k)
+    key = nodes.op("Transpose", key, perm=[0, 2, 3, 1])  # (b, n, h, k) -> (b, h, k, n)
+    value = nodes.op("Transpose", value, perm=[0, 2, 1, 3])  # (b, n, h, k) -> (b, h, n, k)
+    weights = nodes.op("Softmax", nodes.op("MatMul", query, key), axis=-1)  # (b, h, q, n)
+    mixed = nodes.op("MatMul", weights, value)  # (b, h, q, k)
+    mixed = nodes.op("Transpose", mixed, perm=[0, 2, 1, 3])  # (b, h, q, k) -> (b, q, h, k)
+    return nodes.op("Reshape", mixed, nodes.constant([0, 0, config.embed_dim]))
+
+
+def feed_forward(nodes: Nodes, x: str, params: Params, config: ViTConfig) -> str:
+    """What the MLP or SwiGLU adds to tokens of which x (b, n, d) are the normed ones."""
+    mlp, gamma = params["mlp"], params["ls2"]["gamma"]
+    up, down = (mlp["w12"], mlp["w3"]) if config.swiglu else (mlp["fc1"], mlp["fc2"])
+    with nodes.within("mlp"):
+        hidden = linear(nodes, x, up["weight"].T, up["bias"], "up")
+        if config.swiglu:  # the first half is the gate
+            gate, hidden = nodes.ops("Split", [hidden], 2, axis=-1, num_outputs=2)
+            gate = nodes.op("Mul", gate, nodes.op("Sigmoid", gate))
+            hidden = nodes.op("Mul", gate, hidden)
+        else:
+            hidden = nodes.op("Gelu", hidden)
+        return linear(nodes, hidden, down["weight"].T * gamma, down["bias"] * gamma, "down")
+
+
+def linear(nodes: Nodes, x: str, weight: Array, bias: Array, name: str) -> str:
+    """x (b, n, in) times `weight` (in, out), plus `bias`."""
+    with nodes.within(name):
+        product = nodes.op("MatMul", x, nodes.weight("weight", weight))
+        return nodes.op("Add", product, nodes.vector("bias", bias))
+
+
+def layer_norm(nodes: Nodes, x: str, params: Params, name: str) -> str:
+    with nodes.within(name):
+        weight = nodes.vector("weight", params["weight"])
+        bias = nodes.vector("bias", params["bias"])
+        return nodes.op("LayerNormalization", x, weight, bias, epsilon=float(LAYER_NORM_EPS))
+
+
+def first_token(nodes: Nodes, x: str) -> str:
+    """The class token of x (b, n, d), as (b, 1, d)."""
+    return tokens(nodes, x, 0, 1)
+
+
+def tokens(nodes: Nodes, x: str, first: int, end: int) -> str:
+    """Some of the tokens of x (b, n, d)."""
+    axis = nodes.constant([1])
+    return nodes.op("Slice", x, nodes.constant([first]), nodes.constant([end]), axis)
