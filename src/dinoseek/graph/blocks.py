@@ -14,24 +14,24 @@ from dinoseek.vit.ops import LAYER_NORM_EPS, Array, Params, logit_scale
 
 def block(nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool) -> str:
     """Tokens x (b, n, d) after one block; with `class_only` the class token alone (b, 1, d)."""
-    normed = layer_norm(nodes, x, params["norm1"], "norm1")
+    normed = standardised(nodes, x, config, "norm1")
     mixed = attention(nodes, normed, params, config, class_only=class_only)
     if class_only:
         x = first_token(nodes, x)
     x = nodes.op("Add", x, mixed)
-    normed = layer_norm(nodes, x, params["norm2"], "norm2")
+    normed = standardised(nodes, x, config, "norm2")
     return nodes.op("Add", x, feed_forward(nodes, normed, params, config))
 
 
-def attention(
-    nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool
-) -> str:
+def attention(nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool) -> str:
     """What attention adds to tokens of which x (b, n, d) are the normed ones."""
-    qkv, proj = params["attn"]["qkv"], params["attn"]["proj"]
-    d = config.embed_dim
-    scale = np.ones(3 * d, np.float32)
-    scale[:d] = logit_scale(config.head_dim)
-    weight, bias = qkv["weight"].T * scale, qkv["bias"] * scale  # (d, 3 d), (3 d)
+    d, gamma = config.embed_dim, params["ls1"]["gamma"]
+    proj, proj_bias = params["attn"]["proj"]["weight"], params["attn"]["proj"]["bias"]
+    weight, bias = after_norm(params["attn"]["qkv"], params["norm1"])  # (d, 3 d), (3 d)
+    weight[:, :d] *= logit_scale(config.head_dim)
+    bias[:d] *= logit_scale(config.head_dim)
+    proj_bias = proj_bias + proj @ bias[2 * d :]
+    bias[d:] = 0
     with nodes.within("attn"):
         if class_only:
             query = linear(nodes, first_token(nodes, x), weight[:, :d], bias[:d], "q")
@@ -41,8 +41,7 @@ def attention(
             all_three = linear(nodes, x, weight, bias, "qkv")  # (b, n, 3 d)
             query, key, value = nodes.ops("Split", [all_three], 3, axis=-1, num_outputs=3)
         mixed = mix(nodes, query, key, value, config)
-        gamma = params["ls1"]["gamma"]
-        return linear(nodes, mixed, proj["weight"].T * gamma, proj["bias"] * gamma, "proj")
+        return linear(nodes, mixed, proj.T * gamma, proj_bias * gamma, "proj")
 
 
 def mix(nodes: Nodes, query: str, key: str, value: str, config: ViTConfig) -> str:
@@ -63,7 +62,7 @@ def feed_forward(nodes: Nodes, x: str, params: Params, config: ViTConfig) -> str
     mlp, gamma = params["mlp"], params["ls2"]["gamma"]
     up, down = (mlp["w12"], mlp["w3"]) if config.swiglu else (mlp["fc1"], mlp["fc2"])
     with nodes.within("mlp"):
-        hidden = linear(nodes, x, up["weight"].T, up["bias"], "up")
+        hidden = linear(nodes, x, *after_norm(up, params["norm2"]), "up")
         if config.swiglu:  # the first half is the gate
             gate, hidden = nodes.ops("Split", [hidden], 2, axis=-1, num_outputs=2)
             gate = nodes.op("Mul", gate, nodes.op("Sigmoid", gate))
@@ -78,6 +77,19 @@ def linear(nodes: Nodes, x: str, weight: Array, bias: Array, name: str) -> str:
     with nodes.within(name):
         product = nodes.op("MatMul", x, nodes.weight("weight", weight))
         return nodes.op("Add", product, nodes.vector("bias", bias))
+
+
+def after_norm(layer: Params, norm: Params) -> tuple[Array, Array]:
+    """Weight (in, out) and bias of a linear layer that takes in what LayerNorm has standardised."""
+    weight, bias = layer["weight"], layer["bias"]  # (out, in), (out)
+    return weight.T * norm["weight"][:, None], bias + weight @ norm["bias"]
+
+
+def standardised(nodes: Nodes, x: str, config: ViTConfig, name: str) -> str:
+    """LayerNorm without its affine part, which is folded into the next layer."""
+    with nodes.within(name):
+        ones = nodes.vector("ones", np.ones(config.embed_dim, np.float32))
+        return nodes.op("LayerNormalization", x, ones, epsilon=LAYER_NORM_EPS)
 
 
 def layer_norm(nodes: Nodes, x: str, params: Params, name: str) -> str:

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper
 
 # No protobuf message can be larger than 2 GiB; some room is left for what is not weights.
-_LARGEST = 2**31 - 2**24
+LARGEST = 2**31 - 2**24
 
 
 def save_model(
@@ -20,7 +20,7 @@ def save_model(
     """
     if metadata:
         helper.set_model_props(model, dict(metadata))
-    if weight_bytes(model) <= _LARGEST:
+    if weight_bytes(model) <= LARGEST:
         path.write_bytes(model.SerializeToString())
         return [path]
     data = path.with_name(path.name + ".data")

@@ -54,7 +54,7 @@ class Nodes:
 
     def constant(self, values: Any, dtype: type = np.int64) -> str:
         """A small constant, such as a shape; equal ones are stored once."""
-        array = np.asarray(values, dtype)
+        array: NDArray[Any] = np.asarray(values, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = f"constant.{len(self._constants)}"
@@ -82,7 +82,7 @@ class Nodes:
         return self._stored(name, stored)
 
     def weight(self, name: str, values: Array) -> str:
-        """A matrix (in, out) or a kernel, stored in the graph's precision, as what is computed in."""
+        """A matrix (in, out) or a kernel, stored as the precision says."""
         match self.precision:
             case "bfloat16":
                 stored = self._stored(name, bfloat16_bits(values), TensorProto.BFLOAT16)

@@ -27,6 +27,7 @@ def onnx_model(
     normalize: bool = False,
     unit_length: bool = False,
     class_only: bool = False,
+    given_positions: bool = False,
 ) -> onnx.ModelProto:
     """A model of `params` (Facebook's names, see weights/load.py) that any ONNX runtime can run.
 
@@ -36,18 +37,27 @@ def onnx_model(
     registers nor patches, nor what only they need.
 
     `size` (H, W) fixes height and width; without it all three of b, H and W are free, H and W in
-    multiples of the patch size.
+    multiples of the patch size. With `given_positions` the graph takes `positions` (1, n, d), as
+    vit/pos_embed.py gives them, and does not compute them.
     """
     nodes = Nodes(precision)
     pixels = _normalised(nodes) if normalize else "pixels"
-    x = _embedded(nodes, pixels, params, config, size)
+    with nodes.within("positions"):
+        positions = "positions"
+        if not given_positions:
+            positions = _positions(nodes, pixels, params, config, size)
+    x = _embedded(nodes, pixels, nodes.computed(positions), params, config)
     for index, weights in enumerate(params["blocks"]):
         last = index == config.depth - 1
         with nodes.within(f"blocks.{index}"):
             x = block(nodes, x, weights, config, class_only=class_only and last)
     x = layer_norm(nodes, x, params["norm"], "norm")
     outputs = _cut(nodes, x, config, unit_length=unit_length, class_only=class_only)
-    return nodes.model([_input(size, normalize)], outputs)
+    inputs = [_input(size, normalize)]
+    if given_positions:
+        wanted: Sequence[int | str] = [1, "patches", config.embed_dim]
+        inputs.append(helper.make_tensor_value_info("positions", FLOAT, wanted))
+    return nodes.model(inputs, outputs)
 
 
 def _input(size: tuple[int, int] | None, normalize: bool) -> onnx.ValueInfoProto:
@@ -67,9 +77,7 @@ def _normalised(nodes: Nodes) -> str:
     return nodes.op("Transpose", x, perm=[0, 3, 1, 2])  # (b, H, W, 3) -> (b, 3, H, W)
 
 
-def _embedded(
-    nodes: Nodes, pixels: str, params: Params, config: ViTConfig, size: tuple[int, int] | None
-) -> str:
+def _embedded(nodes: Nodes, pixels: str, positions: str, params: Params, config: ViTConfig) -> str:
     """Pixels (b, 3, H, W) to tokens with positions (b, 1 + r + n, d): cls, registers, patches."""
     kernel, p = params["patch_embed"]["proj"], config.patch_size
     with nodes.within("patch_embed"):
@@ -83,7 +91,7 @@ def _embedded(
         )  # (b, d, rows, cols)
     x = nodes.op("Reshape", x, nodes.constant([0, config.embed_dim, -1]))  # (b, d, n)
     x = nodes.op("Transpose", x, perm=[0, 2, 1])  # (b, d, n) -> (b, n, d)
-    x = nodes.op("Add", x, _positions(nodes, pixels, params, config, size))
+    x = nodes.op("Add", x, positions)
     return nodes.op("Concat", _prefix(nodes, pixels, params), x, axis=1)
 
 
@@ -102,15 +110,13 @@ def _positions(
 ) -> str:
     """Position embeddings (1, n, d): numbers where the size is fixed, else computed from it."""
     patches = params["pos_embed"][0, 1:]
-    with nodes.within("positions"):
-        if size:
-            rows, cols = (side // config.patch_size for side in size)
-            return nodes.vector("patches", resample(patches, rows, cols, config)[None])
-        patch = nodes.constant([config.patch_size])
-        height = nodes.op("Shape", pixels, start=2, end=3)
-        width = nodes.op("Shape", pixels, start=3, end=4)
-        rows, cols = nodes.op("Div", height, patch), nodes.op("Div", width, patch)
-        return nodes.computed(resampled(nodes, patches, rows, cols, config))
+    if size:
+        rows, cols = (side // config.patch_size for side in size)
+        return nodes.exact("patches", resample(patches, rows, cols, config)[None])
+    patch = nodes.constant([config.patch_size])
+    down = nodes.op("Div", nodes.op("Shape", pixels, start=2, end=3), patch)
+    across = nodes.op("Div", nodes.op("Shape", pixels, start=3, end=4), patch)
+    return resampled(nodes, patches, down, across, config)
 
 
 def _cut(
@@ -131,8 +137,6 @@ def _cut(
     return found
 
 
-def _output(
-    nodes: Nodes, value: str, name: str, shape: Sequence[int | str]
-) -> onnx.ValueInfoProto:
+def _output(nodes: Nodes, value: str, name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     nodes.name(value, name)
     return helper.make_tensor_value_info(name, FLOAT, shape)
