@@ -73,8 +73,14 @@ class Nodes:
         return self.op("Cast", value, to=self.compute_type)
 
     def name(self, value: str, name: str) -> None:
-        """Gives a value out in float32, as `name`."""
-        self.nodes.append(helper.make_node("Cast", [value], [name], name, to=TensorProto.FLOAT))
+        """Gives a value out in float32, as `name`; what is added later finds it under that name."""
+        if self.compute_type != TensorProto.FLOAT:
+            self.nodes.append(helper.make_node("Cast", [value], [name], name, to=TensorProto.FLOAT))
+            return
+        # A node that only renames would leave runtimes two names to choose from.
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if old == value else old for old in names]
 
     def vector(self, name: str, values: Array) -> str:
         """Parameters that are few: they are stored as what is computed in."""
