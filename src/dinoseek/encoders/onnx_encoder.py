@@ -76,7 +76,7 @@ class OnnxEncoder:
             self.config,
             precision=self.precision,
             class_only=class_only,
-            given_positions=True,
+            for_engine=True,
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads or 0

@@ -61,7 +61,8 @@ class OpenvinoEncoder:
     def _run(self, pixels: Array, *, class_only: bool) -> list[Array]:
         inputs = self._inputs(pixels)
         found = self._request(class_only).infer(inputs, share_inputs=True)
-        return list(found.values())
+        outputs = list(found.values())
+        return outputs[:-1] if self.precision == "bfloat16" else outputs  # without the norms
 
     def _request(self, class_only: bool) -> Any:
         """The calling thread's own request: one serves one caller at a time."""
@@ -75,7 +76,11 @@ class OpenvinoEncoder:
 
     def _compile(self, class_only: bool) -> Any:
         """The graph that gives all tokens or the one that gives class tokens, made when needed."""
-        model = onnx_model(self._params, self.config, class_only=class_only, given_positions=True)
+        # bfloat16 is what the processor computes in; other precisions are made of float32 weights
+        precision: Precision = "bfloat16" if self.precision == "bfloat16" else "float32"
+        model = onnx_model(
+            self._params, self.config, precision=precision, class_only=class_only, for_engine=True
+        )
         # One stream: all cores work on one batch, and on a single picture too.
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision][0],

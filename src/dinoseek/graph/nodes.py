@@ -30,6 +30,7 @@ class Nodes:
         self.compute_type = TensorProto.FLOAT16 if precision == "float16" else TensorProto.FLOAT
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
+        self.norms: list[str] = []  # what the blocks' LayerNorms give
         self._scope: list[str] = []
         self._taken: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -91,7 +92,7 @@ class Nodes:
         """A matrix (in, out) or a kernel, stored as the precision says."""
         match self.precision:
             case "bfloat16":
-                stored = self._stored(name, bfloat16_bits(values), TensorProto.BFLOAT16)
+                stored = self._stored(name, as_bfloat16(values))
                 return self.op("Cast", stored, to=self.compute_type)
             case _:
                 return self.vector(name, values)
@@ -108,12 +109,9 @@ class Nodes:
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="dinoseek"
         )
 
-    def _stored(self, name: str, values: NDArray[Any], kind: int | None = None) -> str:
+    def _stored(self, name: str, values: NDArray[Any]) -> str:
         full = ".".join([*self._scope, name])
-        tensor = numpy_helper.from_array(np.ascontiguousarray(values), full)
-        if kind is not None:
-            tensor.data_type = kind
-        self.tensors.append(tensor)
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), full))
         return full
 
     def _name(self, kind: str) -> str:
@@ -123,8 +121,6 @@ class Nodes:
         return name if count == 1 else f"{name}_{count}"
 
 
-def bfloat16_bits(values: Array) -> NDArray[np.uint16]:
-    """float32 rounded to the nearest bfloat16 (to even where two are as near), as its bits."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (rounded >> np.uint32(16)).astype(np.uint16)
+def as_bfloat16(values: Array) -> NDArray[Any]:
+    """Rounds to the nearest bfloat16, a type that NumPy itself does not have."""
+    return values.astype(helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16))

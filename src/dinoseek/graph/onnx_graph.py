@@ -27,7 +27,7 @@ def onnx_model(
     normalize: bool = False,
     unit_length: bool = False,
     class_only: bool = False,
-    given_positions: bool = False,
+    for_engine: bool = False,
 ) -> onnx.ModelProto:
     """A model of `params` (Facebook's names, see weights/load.py) that any ONNX runtime can run.
 
@@ -37,14 +37,15 @@ def onnx_model(
     registers nor patches, nor what only they need.
 
     `size` (H, W) fixes height and width; without it all three of b, H and W are free, H and W in
-    multiples of the patch size. With `given_positions` the graph takes `positions` (1, n, d), as
-    vit/pos_embed.py gives them, and does not compute them.
+    multiples of the patch size. A graph `for_engine` takes `positions` (1, n, d), as
+    vit/pos_embed.py gives them, and does not compute them; in bfloat16 its last output, `norms`,
+    is of no use to anyone but the runtime.
     """
     nodes = Nodes(precision)
     pixels = _normalised(nodes) if normalize else "pixels"
     with nodes.within("positions"):
         positions = "positions"
-        if not given_positions:
+        if not for_engine:
             positions = _positions(nodes, pixels, params, config, size)
     x = _embedded(nodes, pixels, nodes.computed(positions), params, config)
     for index, weights in enumerate(params["blocks"]):
@@ -54,7 +55,9 @@ def onnx_model(
     x = layer_norm(nodes, x, params["norm"], "norm")
     outputs = _cut(nodes, x, config, unit_length=unit_length, class_only=class_only)
     inputs = [_input(size, normalize)]
-    if given_positions:
+    if for_engine and precision == "bfloat16":
+        outputs.append(_norms(nodes))
+    if for_engine:
         wanted: Sequence[int | str] = [1, "patches", config.embed_dim]
         inputs.append(helper.make_tensor_value_info("positions", FLOAT, wanted))
     return nodes.model(inputs, outputs)
@@ -135,6 +138,17 @@ def _cut(
         length = nodes.op("ReduceL2", "cls", nodes.constant([1]))  # (b, d) -> (b, 1)
         found.append(_output(nodes, nodes.op("Div", "cls", length), "embedding", ["batch", d]))
     return found
+
+
+def _norms(nodes: Nodes) -> onnx.ValueInfoProto:
+    """A number of each LayerNorm (b, norms, 1), to keep OpenVINO from rounding their inputs.
+
+    Asked for bfloat16, it leaves in float32 what reaches an output without another matrix product.
+    """
+    zeros, ones, axes = (nodes.constant(values) for values in ([0, 0], [1, 1], [1, 2]))
+    some = [nodes.op("Slice", norm, zeros, ones, axes) for norm in nodes.norms]
+    joined = nodes.op("Concat", *some, axis=1)
+    return _output(nodes, joined, "norms", ["batch", len(some), 1])
 
 
 def _output(nodes: Nodes, value: str, name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
