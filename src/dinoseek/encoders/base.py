@@ -21,6 +21,10 @@ class Encoder(Protocol):
     def engine(self) -> str:
         """The engine's name, as in `--engine`."""
 
+    @property
+    def precision(self) -> str:
+        """How exactly it calculates; a name of encoders/precision.py."""
+
     def __call__(self, pixels: Array) -> Tokens: ...
 
     def class_tokens(self, pixels: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from dinoseek.encoders.precision import FLOAT32
 from dinoseek.vit import blas
 from dinoseek.vit.check import check_pixels
 from dinoseek.vit.config import ViTConfig
@@ -39,8 +40,18 @@ class NumpyEncoder:
     """
 
     engine = "numpy"
+    precision = FLOAT32
 
-    def __init__(self, params: Params, config: ViTConfig, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        params: Params,
+        config: ViTConfig,
+        *,
+        precision: str = FLOAT32,
+        threads: int | None = None,
+    ) -> None:
+        if precision != self.precision:
+            raise ValueError(f"precision is {precision}, but NumPy calculates in {FLOAT32}")
         blas.warn_if_slow()
         self.config = config
         self.threads = threads or blas.thread_count()
