@@ -32,6 +32,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        # the same engine, whatever is installed, and no time for finding the fastest
+        patch.setattr("dinoseek.encoders.automatic.installed", lambda: ("numpy",))
         yield
 
 

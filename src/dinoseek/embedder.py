@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dinoseek.encoders.automatic import Wish, Work
 from dinoseek.encoders.base import Encoder
-from dinoseek.encoders.factory import check_engine, make_encoder
+from dinoseek.encoders.engines import NUMPY, check_engine
+from dinoseek.encoders.factory import encoder_for_space, wish_of
+from dinoseek.encoders.precision import AUTO, FLOAT32, PRECISIONS, find_precision
 from dinoseek.errors import UsageError
 from dinoseek.fingerprint import Fingerprint as Fingerprint
 from dinoseek.fingerprint import fingerprint_dict as fingerprint_dict
@@ -29,7 +32,7 @@ from dinoseek.matching import Patches
 from dinoseek.pca import load_pca, project
 from dinoseek.pooling import unit
 from dinoseek.recipe import Recipe, check_pooling, dim_of, features_of
-from dinoseek.vit.config import PosFlavour
+from dinoseek.vit.config import PosFlavour, ViTConfig
 from dinoseek.vit.ops import Array
 from dinoseek.vlad import load_vocabulary
 from dinoseek.weights.digest import weights_digest
@@ -147,7 +150,8 @@ class Embedder:
 def load_embedder(
     model: str | Path = DEFAULT_MODEL,
     *,
-    engine: str = "auto",
+    engine: str = AUTO,
+    precision: str = FLOAT32,
     preprocess: str | None = None,
     pooling: str = "cls",
     pos_flavour: PosFlavour | None = None,
@@ -159,72 +163,98 @@ def load_embedder(
     limits: Limits = DEFAULT_LIMITS,
     models_dir: Path | None = None,
     cache_dir: Path | None = None,
+    expect: Work = "many",
+    spaces: Iterable[Fingerprint] = (),
 ) -> Embedder:
     """Makes an Embedder of a known model, a weights file, a training run, or "color-histogram".
 
-    `preprocess` names a preset (images/preprocess.py), by default "official"; `pos_flavour`
+    `engine` and `precision` are as in `load_encoder`, for "few" or "many" images to `expect`; of
+    `spaces`, what is in a gallery already, precision "auto" keeps to one that differs in nothing
+    else. `preprocess` names a preset (images/preprocess.py), by default "official"; `pos_flavour`
     overrides how position embeddings are fitted; with `fast_decode` large JPEGs are read at a
     smaller scale, as its preset's name then says. Vectors are the mean over `scales` of unit
     vectors. `vocabulary` is for the pooling "vlad", `projection` a PCA that vectors go through;
-    `dinoseek fit` writes both. `cache_dir` keeps digests of weights from one process to the next.
-    Raises UsageError for an unknown name, MachineError for weights that are not there, WeightsError
-    for unusable ones.
+    `dinoseek fit` writes both. `cache_dir` keeps what was found out about weights and engines from
+    one process to the next.
+    Raises UsageError for an unknown name or an engine that is not here, MachineError for weights
+    that are not there, WeightsError for unusable ones.
     """
-    check_engine(engine)
     chosen = checked_scales(scales)
     usual = "squash" if str(model) == COLOR_HISTOGRAM else "official"
     preset = find_preset(preprocess or usual)
     preset = preset.with_fast() if fast_decode else preset
     if str(model) == COLOR_HISTOGRAM:
+        check_engine(engine)
+        find_precision(precision)
         if chosen != ONE:
             raise UsageError("scales.model", COLOR_HISTOGRAM, "it looks at one scale only")
         embedder = _color_histogram_embedder(preset, limits)
     else:
         words = None if vocabulary is None else load_vocabulary(vocabulary, cache_dir)
         check_pooling(pooling, words)  # a wrong name is told before anything is loaded
-        path = resolve(model, models_dir)
-        params, config = load_params(path)
-        config = dataclasses.replace(config, pos_flavour=pos_flavour or config.pos_flavour)
-        digest = weights_digest(path, params, cache_dir)
-        if config.head_dim != USUAL_HEAD_DIM:  # heads are not in the weights, but change vectors
-            digest += f"-{config.num_heads}"
-        encoder = make_encoder(params, config, engine, threads=threads)
+        only_numpy = words is not None and engine == AUTO  # no other gives values
+        wish = wish_of(NUMPY if only_numpy else engine, precision, threads, expect, cache_dir)
         recipe = Recipe(pooling=pooling, scales=chosen, vocabulary=words)
-        embedder = _of_encoder(encoder, model_name(model), digest, preset, recipe, limits)
+        path = resolve(model, models_dir)
+        embedder = _of_model(
+            path, model_name(model), pos_flavour, preset, recipe, limits, wish, spaces
+        )
     return embedder if projection is None else _projected(embedder, projection, cache_dir)
 
 
-def _of_encoder(
-    encoder: Encoder, name: str, digest: str, preset: Preset, recipe: Recipe, limits: Limits
+def _of_model(
+    path: Path,
+    name: str,
+    pos_flavour: PosFlavour | None,
+    preset: Preset,
+    recipe: Recipe,
+    limits: Limits,
+    wish: Wish,
+    spaces: Iterable[Fingerprint],
 ) -> Embedder:
-    words = recipe.vocabulary
-    if words is not None and words.weights != digest:
-        reason = "its vocabulary was fitted on another model"
-        raise UsageError("pooling.vocabulary", name, reason, fix="fit one with dinoseek fit vlad")
-    fingerprint = Fingerprint(
-        model=name,
-        weights=digest,
-        preprocess=preset.name,
-        pooling=recipe.pooling,
-        pos_flavour=encoder.config.pos_flavour,
-        dim=dim_of(recipe, encoder.config.embed_dim),
-        scales=name_of(recipe.scales),
-        vocabulary=words.fitted.digest if words else "",
-    )
+    params, config = load_params(path)
+    config = dataclasses.replace(config, pos_flavour=pos_flavour or config.pos_flavour)
+    digest = weights_digest(path, params, wish.cache_dir)
+    made = _fingerprint(config, name, digest, preset, recipe)
+    kept = [each.precision for each in spaces if each.family == made.family]
+    encoder, precision = encoder_for_space(params, config, wish, kept, lambda: digest)
     return Embedder(
         features_of(encoder, recipe),
         preset_for(preset, recipe.scales),
-        fingerprint,
+        made.in_precision(precision),
         limits,
         encoder.engine,
         encoder,
     )
 
 
+def _fingerprint(
+    config: ViTConfig, name: str, digest: str, preset: Preset, recipe: Recipe
+) -> Fingerprint:
+    """What vectors of the model have in common, in float32."""
+    if config.head_dim != USUAL_HEAD_DIM:  # heads are not in the weights, but change vectors
+        digest += f"-{config.num_heads}"
+    words = recipe.vocabulary
+    if words is not None and words.weights != digest:
+        reason = "its vocabulary was fitted on another model"
+        raise UsageError("pooling.vocabulary", name, reason, fix="fit one with dinoseek fit vlad")
+    return Fingerprint(
+        model=name,
+        weights=digest,
+        preprocess=preset.name,
+        pooling=recipe.pooling,
+        pos_flavour=config.pos_flavour,
+        dim=dim_of(recipe, config.embed_dim),
+        scales=name_of(recipe.scales),
+        vocabulary=words.fitted.digest if words else "",
+    )
+
+
 def _projected(embedder: Embedder, path: Path, cache_dir: Path | None) -> Embedder:
     """The embedder, and then a PCA that was fitted on vectors of just this kind."""
     pca, made = load_pca(path, cache_dir), embedder.fingerprint
-    if (pca.space, pca.components.shape[1]) != (made.id, made.dim):
+    spaces = {made.in_precision(each).id for each in PRECISIONS}
+    if pca.space not in spaces or pca.components.shape[1] != made.dim:
         reason = f"it was fitted on vectors of {pca.space}, not of {made.describe()} ({made.id})"
         raise UsageError("projection.space", path, reason, fix="fit it again with dinoseek fit pca")
     fingerprint = dataclasses.replace(made, projection=pca.fitted.digest, dim=len(pca.components))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from dinoseek.encoders.precision import FLOAT32
+
 # Options that came later: where they are not used nothing is said of them, so that older ids stay.
 _LATER = ("scales", "vocabulary", "projection")
 
@@ -20,7 +22,7 @@ class Fingerprint:
     preprocess: str
     pooling: str
     pos_flavour: str
-    precision: str = "float32"
+    precision: str = FLOAT32
     dim: int
     scales: str = ""  # "0.707,1"; these three are "" where they are not used
     vocabulary: str = ""  # the digest of what VLAD was fitted on
@@ -32,11 +34,21 @@ class Fingerprint:
         content = {k: v for k, v in self._said().items() if k != "model"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    @cached_property
+    def family(self) -> str:
+        """What fingerprints have in common that differ in nothing but precision."""
+        return self.in_precision(FLOAT32).id
+
+    def in_precision(self, precision: str) -> "Fingerprint":
+        """The same, but calculated more or less exactly."""
+        return dataclasses.replace(self, precision=precision)
+
     def describe(self) -> str:
         """The fingerprint for people: "dinov2-small, official, cls"."""
+        precision = "" if self.precision == FLOAT32 else self.precision
         scales = self.scales and f"scales {self.scales}"
         projection = self.projection and f"projection {self.projection[:8]}"
-        parts = (self.model, self.preprocess, self.pooling, scales, projection)
+        parts = (self.model, self.preprocess, self.pooling, scales, projection, precision)
         return ", ".join(part for part in parts if part)
 
     def to_json(self) -> str:

@@ -68,5 +68,7 @@ def test_an_encoder_is_loaded_from_a_file(tmp_path):
 
 
 def test_an_unknown_engine_is_refused_by_name():
-    with pytest.raises(UsageError, match="abacus: no such engine; use auto or numpy"):
+    with pytest.raises(
+        UsageError, match="abacus: no such engine; use auto, numpy, onnx, openvino or torch"
+    ):
         load_encoder("dinov2-small", engine="abacus")

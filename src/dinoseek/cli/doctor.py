@@ -73,7 +73,7 @@ def command(*, models_dir: Path | None, cache_dir: Path | None, as_json: bool) -
 
     Exit code 0, or 4 if something is broken; what is merely slow or missing is a warning.
     """
-    found = chain(python(), numpy(), speed(), engines(), weights(models_dir), pictures())
+    found = chain(python(), numpy(), speed(), engines(cache_dir), weights(models_dir), pictures())
     checks = [*found, *extras(), *storage(cache_dir)]
     broken = any(check.status == "broken" for check in checks)
     if as_json:
@@ -163,11 +163,11 @@ def gflops() -> float:
     return 2 * _SIDE**3 / best / 1e9
 
 
-def engines() -> Iterator[Check]:
-    from dinoseek.encoders.factory import ENGINES
+def engines(cache_dir: Path | None = None) -> Iterator[Check]:
+    from dinoseek.cli.engines import states
 
-    for engine in ENGINES:
-        yield good("Engines", engine, "built in" if engine == "numpy" else "installed")
+    for engine, status, found, fix in states(cache_dir):
+        yield _check(status, "Engines", engine, found, fix)
 
 
 def weights(models_dir: Path | None) -> Iterator[Check]:

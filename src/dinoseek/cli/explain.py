@@ -65,7 +65,7 @@ def command(
     from dinoseek.explain import explain
     from dinoseek.matching import MatchOptions
 
-    embedder = choice.load() if gallery is None else choice.embedder_of(gallery)
+    embedder = choice.load(expect="few") if gallery is None else choice.embedder_of(gallery, "few")
     embedder.check_patches()
     first, second = _operand(query, choice), _operand(hit, choice)
     found = explain(

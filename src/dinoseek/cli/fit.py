@@ -1,6 +1,7 @@
 """`dinoseek fit`: fits on a gallery what better features need."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +93,8 @@ def vlad(
     from dinoseek.gallery.factory import open_gallery
     from dinoseek.weights.fitted import save_fitted
 
+    if choice.engine == "auto":
+        choice = replace(choice, engine="numpy")  # which alone gives values
     embedder = choice.of_gallery(gallery).load()
     depth = embedder.encoder.config.depth if embedder.encoder else 0
     chosen = usual_block(depth) if block is None else _block(block, depth)

@@ -93,9 +93,11 @@ def _embedder(given: "Given", choice: ModelChoice) -> "Embedder":
             reason = "--preprocess and --pooling say nothing without a model"
             raise UsageError("import.model", given.source, reason, fix=fix)
         return embedder_of(given.fingerprint or imported_fingerprint(given))
-    embedder = choice.load()
+    embedder = choice.load(expect="few")
     check_dim(given, embedder.fingerprint)
-    if given.fingerprint is not None and given.fingerprint.id != embedder.fingerprint.id:
+    if given.fingerprint is not None and given.fingerprint.family == embedder.fingerprint.family:
+        return embedder_of(given.fingerprint)  # in the precision that it says
+    if given.fingerprint is not None:
         reason = f"its vectors were made by {given.fingerprint.describe()}, as it says itself"
         raise UsageError("import.model", given.source, reason, fix="leave --model out")
     return embedder

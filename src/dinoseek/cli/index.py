@@ -97,7 +97,7 @@ def command(
     sources = sources_of(words, lists, retry=options["retry_failed"])
     if gallery is None and not quiet:
         click.echo(f"gallery: {path}", err=True)
-    with open_gallery(path, choice.of_gallery(path).load()) as opened:
+    with open_gallery(path, choice.of_gallery(path).load(gallery=path)) as opened:
         if moved_from is not None:
             opened.relocate(moved_from, words[0] if words else "")
         summary, failures = fill(

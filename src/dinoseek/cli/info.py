@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dinoseek.cli import engines
 from dinoseek.cli.models import models_dir_option
 from dinoseek.cli.options import setting, use_index_key
 
@@ -17,6 +18,9 @@ _SHOWN = 20
 @click.argument("gallery", required=False, type=click.Path(path_type=Path))
 @setting("--gallery", "chosen", type=click.Path(path_type=Path), hidden=True)
 @models_dir_option
+@setting("--threads", type=click.IntRange(1, 1024), hidden=True)
+@setting("--cache-dir", type=click.Path(path_type=Path, file_okay=False), hidden=True)
+@click.option("--measure", is_flag=True, help="Time the engines anew.")
 @click.option("--check", is_flag=True, help="Read everything, and say what is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with every failure.")
 def command(
@@ -24,6 +28,9 @@ def command(
     gallery: Path | None,
     chosen: Path | None,
     models_dir: Path | None,
+    threads: int | None,
+    cache_dir: Path | None,
+    measure: bool,
     check: bool,
     as_json: bool,
 ) -> int:
@@ -35,17 +42,24 @@ def command(
       dinoseek info
 
     Shows what is in a gallery: images, spaces (one per model), folders, and the files that could
-    not be read, with the reason. Without a gallery: the version, engines and models here.
+    not be read, with the reason. Without a gallery: the version and models here, the engines,
+    which of them --engine auto takes for many images, and why not the others.
     """
     path = gallery or chosen
-    facts = _of_gallery(path, check=check) if path else _of_installation(models_dir)
+    if path:
+        facts = _of_gallery(path, check=check)
+    else:
+        facts = _of_installation(models_dir)
+        facts["auto"] = engines.facts(threads, cache_dir, measure=measure)
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     elif path:
         _show_gallery(facts)
     else:
+        auto = facts.pop("auto")
         for name, value in facts.items():
             click.echo(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}")
+        engines.show(auto)
     return 5 if facts.get("problems") else 0
 
 
@@ -61,14 +75,14 @@ def _of_gallery(path: Path, *, check: bool) -> dict[str, Any]:
 def _of_installation(models_dir: Path | None) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from dinoseek.encoders.factory import ENGINES
+    from dinoseek.encoders.speeds import installed
     from dinoseek.weights.hub import KNOWN, default_models_dir, find_weights
 
     here = [name for name in KNOWN if find_weights(name, models_dir)]
     return {
         "dinoseek": version("dinoseek"),
         "python": platform.python_version(),
-        "engines": list(ENGINES),
+        "engines": list(installed()),
         "models": [*here, "color-histogram"],
         "models_dir": str(models_dir or default_models_dir()),
     }
@@ -107,6 +121,8 @@ def _show_roots(facts: dict[str, Any]) -> None:
 def _show_spaces(facts: dict[str, Any]) -> None:
     for space in facts["spaces"]:
         parts = [space[key] for key in ("model", "preprocess", "pooling") if space[key]]
+        if space["precision"] != "float32":
+            parts.append(space["precision"])
         if space["scales"]:
             parts.append(f"scales {space['scales']}")
         if space["projection"]:

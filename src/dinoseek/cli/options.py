@@ -1,20 +1,22 @@
 """Flags that several commands share, and the embedder that they choose."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dinoseek.cli.engines import tell_measuring
 from dinoseek.cli.models import models_dir_option
 from dinoseek.cli.settings import environment_name
 from dinoseek.errors import GalleryError
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder, Fingerprint
+    from dinoseek.encoders.factory import Work
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
     from dinoseek.images.limits import Limits
 
@@ -34,20 +36,30 @@ class ModelChoice:
     projection: Path | None = None
     fast_decode: bool = False
     engine: str = "auto"
+    precision: str = "auto"
     threads: int | None = None
     max_megapixels: float | None = None
     max_megabytes: float | None = None
     models_dir: Path | None = None
     cache_dir: Path | None = None
 
-    def load(self) -> "Embedder":
-        """The embedder, from DINOv2-small with its defaults where nothing was said."""
-        from dinoseek.embedder import DEFAULT_MODEL, load_embedder
+    def load(self, *, expect: "Work" = "many", gallery: Path | None = None) -> "Embedder":
+        """The embedder, from DINOv2-small with its defaults where nothing was said.
+
+        It is for a few or many images, that go into a gallery or are compared with it.
+        """
+        from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL, load_embedder
+        from dinoseek.encoders.factory import wish_of
+        from dinoseek.gallery.factory import fingerprints_in
         from dinoseek.images.scales import ONE, parse_scales
 
+        if self.model != COLOR_HISTOGRAM and self.vocabulary is None:
+            asked = (self.engine, self.precision, self.threads, expect, self.cache_dir)
+            tell_measuring(wish_of(*asked))
         return load_embedder(
             self.model or DEFAULT_MODEL,
             engine=self.engine,
+            precision=self.precision,
             preprocess=self.preprocess,
             pooling=self.pooling or "cls",
             pos_flavour=self.pos_flavour,
@@ -59,6 +71,8 @@ class ModelChoice:
             limits=self.limits(),
             models_dir=self.models_dir,
             cache_dir=self.cache_dir,
+            expect=expect,
+            spaces=fingerprints_in(gallery) if gallery else (),
         )
 
     def limits(self) -> "Limits":
@@ -77,7 +91,7 @@ class ModelChoice:
 
         Raises GalleryError if the gallery has several spaces, or one whose weights are not known.
         """
-        if self.model is not None or not (gallery / "gallery.sqlite").exists():
+        if self.model is not None:
             return self
         made = self._made(gallery)
         if len(made) > 1:
@@ -87,24 +101,29 @@ class ModelChoice:
             raise GalleryError("gallery.several_models", gallery, reason, fix=fix)
         return self._like(made[0], gallery) if made else self
 
-    def embedder_of(self, gallery: Path) -> "Embedder":
-        """The embedder of a gallery: as `of_gallery(gallery).load()`.
+    def embedder_of(self, gallery: Path, expect: "Work" = "many") -> "Embedder":
+        """The embedder of a gallery: as `of_gallery(gallery).load(gallery=gallery)`.
 
         Where nobody said which model made its vectors, one that refuses every picture.
         """
         from dinoseek.interchange.given import IMPORTED
         from dinoseek.interchange.importing import embedder_of
 
-        made = (
-            [] if self.model or not (gallery / "gallery.sqlite").exists() else self._made(gallery)
-        )
+        made = [] if self.model else self._made(gallery)
         if [each.model for each in made] == [IMPORTED]:
             return embedder_of(made[0])
-        return self.of_gallery(gallery).load()
+        return self.of_gallery(gallery).load(expect=expect, gallery=gallery)
 
     def _made(self, gallery: Path) -> "list[Fingerprint]":
-        """What made the gallery's vectors, as far as it agrees with what the user said."""
-        return [each for each in _fingerprints(gallery) if self._allows(each)]
+        """What made the gallery's vectors, as far as it agrees with what the user said.
+
+        Of those that differ in nothing but precision, only the oldest.
+        """
+        from dinoseek.gallery.factory import fingerprints_in
+
+        found = [each for each in fingerprints_in(gallery) if self._allows(each)]
+        families = [each.family for each in found]
+        return [each for place, each in enumerate(found) if each.family not in families[:place]]
 
     def _allows(self, made: "Fingerprint") -> bool:
         """Whether what the user did say agrees with how a space was made."""
@@ -155,16 +174,6 @@ class ModelChoice:
                 "gallery.unknown_fitted", gallery, reason, fix=f"name it with {flag}"
             )
         return found
-
-
-def _fingerprints(gallery: Path) -> "Sequence[Fingerprint]":
-    from dinoseek.embedder import Fingerprint
-    from dinoseek.gallery.factory import open_gallery
-
-    with open_gallery(gallery, readonly=True) as opened:
-        spaces = opened.info()["spaces"]
-    names = [field.name for field in fields(Fingerprint)]
-    return [Fingerprint(**{name: space[name] for name in names}) for space in spaces]
 
 
 def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
@@ -240,7 +249,20 @@ _MODEL_OPTIONS = (
         is_flag=True,
         help="Read large JPEGs at a smaller scale: quicker, and vectors differ a little.",
     ),
-    setting("--engine", default="auto", show_default=True, help="What runs the model: numpy."),
+    setting(
+        "--engine",
+        default="auto",
+        show_default=True,
+        help="What runs the model: numpy, onnx, openvino, torch; auto: the fastest that is here "
+        "and right (see dinoseek info), or numpy for a few pictures.",
+    ),
+    setting(
+        "--precision",
+        default="auto",
+        show_default=True,
+        help="fp32, bf16, fp16 or int8; auto: what the gallery has, else bf16 where the engine is "
+        "made for it.",
+    ),
     setting("--threads", type=click.IntRange(1, 1024), help="Cores to use.  [default: all]"),
     setting(
         "--max-megapixels",

@@ -1,6 +1,7 @@
 """`dinoseek search`: the images that look most like a picture."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from dinoseek.cli.reports import Reports, write_reports
 from dinoseek.errors import DinoseekError, UsageError, printable
 
 if TYPE_CHECKING:
+    from dinoseek.encoders.factory import Work
     from dinoseek.gallery.base import Hit
     from dinoseek.gallery.filters import Filter
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
 
 PARTIAL = 3
+_MANY = 48  # queries
 
 
 @click.command("search")
@@ -144,7 +147,8 @@ def command(
     reports = Reports(**{name: options.pop(name) for name in Reports.__annotations__})
     keywords = _keywords(options)
     choice = _as_named(choice, model_size, model_path)
-    with _opened(gallery, database, choice, disable_cache=disable_cache) as opened:
+    expect: Work = "many" if _are_many([*words, *more]) else "few"
+    with _opened(gallery, database, choice, expect, disable_cache=disable_cache) as opened:
         most = choice.limits().max_bytes
         queries = list(asked_queries(words, more, combine=combine, max_bytes=most))
         groups, failed = _answers(opened, queries, keywords)
@@ -198,15 +202,25 @@ def _as_named(choice: ModelChoice, size: str | None, path: Path | None) -> Model
     return replace(choice, model=str(path) if path else size or choice.model)
 
 
+def _are_many(words: Sequence[str]) -> bool:
+    """Whether there are so many queries that an engine may take a second to start."""
+    return len(words) > _MANY or any(map(os.path.isdir, words))
+
+
 @contextmanager
 def _opened(
-    gallery: Path | None, database: Path | None, choice: ModelChoice, *, disable_cache: bool
+    gallery: Path | None,
+    database: Path | None,
+    choice: ModelChoice,
+    expect: "Work",
+    *,
+    disable_cache: bool,
 ) -> "Iterator[SqliteGallery]":
     from dinoseek.gallery.factory import open_gallery
 
     if database is None:
         path = gallery or _only_gallery()
-        with open_gallery(path, choice.embedder_of(path), readonly=True) as opened:
+        with open_gallery(path, choice.embedder_of(path, expect), readonly=True) as opened:
             use_index_key(opened)
             yield opened
         return
@@ -219,7 +233,10 @@ def _opened(
         kept = _cached_gallery(database, choice.cache_dir)
         path = Path(folder) / "folder.dino" if disable_cache else kept
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_gallery(path, choice.load()) as opened:
+        # what was kept has few new files, and what is in float32 can be kept up by any engine
+        if choice.precision == "auto":
+            choice = replace(choice, precision="fp32")
+        with open_gallery(path, choice.load(expect=expect if path.exists() else "many")) as opened:
             _, failures = fill(opened, [source])
             for failure in failures:
                 click.echo(f"skipped {failure.item}: {failure.reason}", err=True)

@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, Setting] = {
     "preprocess": Setting(),
     "pooling": Setting(),
     "engine": Setting(),
+    "precision": Setting(),
     "gallery": Setting(is_path=True),
     "models_dir": Setting(is_path=True),
     "cache_dir": Setting(is_path=True),

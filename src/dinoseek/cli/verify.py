@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dinoseek.embedder import Embedder
 
 FAILED = 3
+_MANY = 48  # images, for which an engine may take a second to start
 _PREVIEWED = 5  # values shown where there is nothing to compare with
 
 
@@ -100,7 +101,9 @@ def command(
         raise UsageError("verify.no_images", paths[0], reason, fix="name the images after it")
     if reference is not None:
         check_rows(paths[0], reference, len(images))
-    embedder = choice.load()
+    if choice.precision == "auto":
+        choice = replace(choice, precision="fp32")  # as references are
+    embedder = choice.load(expect="few" if len(images) < _MANY else "many")
     if reference is not None:
         check_dim(paths[0], reference, embedder)
     rows = [

@@ -32,9 +32,9 @@ def from_file(path: Path) -> tuple[int, Blocks]:
 
 def of_gallery(gallery: SqliteGallery) -> tuple[int, Blocks]:
     """The distractors that are a whole gallery, kept as float16, as the gallery has them."""
-    fingerprint = gallery.embedder.fingerprint.id if gallery.embedder else None
+    searched = gallery.searched
     with gallery.reading():
-        found = exported(gallery, fingerprint, None)
+        found = exported(gallery, searched.id if searched else None, None)
         kept = np.concatenate([vectors.astype(np.float16) for _, vectors in found.batches()])
     return len(kept), lambda: _gathered(gallery.path, iter((kept,)))
 

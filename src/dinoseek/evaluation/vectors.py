@@ -153,12 +153,12 @@ def _with_vector(gallery: SqliteGallery, ids: Sequence[int]) -> set[int]:
 
 def _fingerprint(gallery: SqliteGallery) -> Fingerprint:
     """What made the vectors that are read; UsageError if there are several spaces or none."""
+    found = gallery.searched  # raises where it is not clear which
+    if found is not None:
+        return found
     if gallery.embedder is not None:
         return gallery.embedder.fingerprint
-    if gallery.dim is None:  # raises where it is not clear which
-        raise UsageError("gallery.empty", gallery.path, "there are no vectors here yet")
-    space = next(each for each in gallery.info()["spaces"] if each["vectors"])
-    return Fingerprint(**{name: space[name] for name in Fingerprint.__dataclass_fields__})
+    raise UsageError("gallery.empty", gallery.path, "there are no vectors here yet")
 
 
 def from_given(

@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from shlex import quote
 
-from dinoseek.embedder import Embedder
+from dinoseek.embedder import Embedder, Fingerprint
 from dinoseek.errors import DinoseekError, GalleryError, MachineError
 from dinoseek.gallery import schema
 from dinoseek.gallery.connection import RECORD, can_write, connect, refused, reported
 from dinoseek.gallery.lock import LOCK, WriterLock
+from dinoseek.gallery.spaces import spaces_of
 from dinoseek.gallery.sqlite_gallery import CACHE, SqliteGallery
 
 _OWN_NAMES = {RECORD, f"{RECORD}-wal", f"{RECORD}-shm", f"{RECORD}-journal", CACHE, LOCK}
@@ -39,6 +40,17 @@ def open_gallery(
     except OSError as exc:
         raise refused(folder, "gallery.unreadable", "it cannot be opened", exc) from exc
     return _opened(folder, embedder, readonly=readonly or not can_write(folder))
+
+
+def fingerprints_in(path: str | Path) -> list[Fingerprint]:
+    """What made the vectors of a gallery, the oldest space first; nothing where there is none.
+
+    Raises as `open_gallery` does.
+    """
+    if not (Path(path) / RECORD).exists():
+        return []
+    with open_gallery(path, readonly=True) as gallery, gallery.reading():
+        return [space.fingerprint for space in spaces_of(gallery._connection)]
 
 
 def _opened(folder: Path, embedder: Embedder | None, *, readonly: bool) -> SqliteGallery:

@@ -4,12 +4,13 @@ A vector is kept as float16 of unit length, with a checksum over it and its imag
 none of its own, and a bit that flips on the disk must not change a ranking in silence.
 """
 
+import logging
 import shlex
 import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
@@ -18,12 +19,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dinoseek.embedder import Fingerprint
+from dinoseek.encoders.precision import FLOAT32, is_coarser, short_of
 from dinoseek.errors import GalleryError, UsageError
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.connection import select_in, typed
 from dinoseek.gallery.exact import Ids
 from dinoseek.gallery.matrix_cache import MatrixKey
 from dinoseek.vit.ops import Array
+
+logger = logging.getLogger(__name__)
 
 Stored: TypeAlias = NDArray[np.float16]
 
@@ -93,8 +97,9 @@ def make_space(connection: sqlite3.Connection, fingerprint: Fingerprint) -> int:
 def choose(folder: Path, spaces: Sequence[Space], fingerprint: Fingerprint | None) -> Space | None:
     """The space to search in: the fingerprint's, or the only one; None in an empty gallery.
 
-    Raises GalleryError if all vectors are of other fingerprints, UsageError if none is given and
-    there are several.
+    Where there is none of the fingerprint, one that differs in nothing but precision takes its
+    place, and a warning says if queries are less exact than it. Raises GalleryError if all vectors
+    are of other fingerprints, UsageError if none is given and there are several.
     """
     filled = [space for space in spaces if space.key.rows]
     if fingerprint is None:
@@ -102,10 +107,41 @@ def choose(folder: Path, spaces: Sequence[Space], fingerprint: Fingerprint | Non
             reason = f"it has vectors of several models: {_listed(filled)}"
             raise UsageError("gallery.several_spaces", folder, reason, fix="say which with --model")
         return filled[0] if filled else None
-    own = next((space for space in filled if space.key.space == fingerprint.id), None)
-    if own is None and filled:
+    found = own_space(filled, fingerprint, alike=True)
+    if found is None and filled:
         raise _mismatch(folder, filled, fingerprint)
-    return own
+    if found and is_coarser(fingerprint.precision, than=found.fingerprint.precision):
+        _tell_coarser(folder, fingerprint.precision, found.fingerprint.precision)
+    return found
+
+
+def own_space(
+    spaces: Sequence[Space], fingerprint: Fingerprint, *, alike: bool = False
+) -> Space | None:
+    """The space of just this fingerprint; else, if `alike`, one of another precision."""
+    for space in spaces:
+        if space.key.space == fingerprint.id:
+            return space
+    return _most_exact(spaces, fingerprint.family) if alike else None
+
+
+def _most_exact(spaces: Sequence[Space], family: str) -> Space | None:
+    found: Space | None = None
+    for space in spaces:
+        made = space.fingerprint
+        if made.family == family and (
+            found is None or is_coarser(found.fingerprint.precision, than=made.precision)
+        ):
+            found = space
+    return found
+
+
+@cache
+def _tell_coarser(folder: Path, query: str, space: str) -> None:
+    """Says once what costs a few of the nearest their places."""
+    logger.warning(
+        "%s: queries are embedded in %s, less exactly than its vectors (%s)", folder, query, space
+    )
 
 
 def _mismatch(folder: Path, filled: Sequence[Space], fingerprint: Fingerprint) -> GalleryError:
@@ -113,12 +149,14 @@ def _mismatch(folder: Path, filled: Sequence[Space], fingerprint: Fingerprint) -
         f"it has no vectors of {fingerprint.describe()} ({fingerprint.id}),"
         f" only of {_listed(filled)}"
     )
+    is_exact = fingerprint.precision == FLOAT32
     options = {
         "--gallery": str(folder),
         "--model": fingerprint.model,
         "--preprocess": fingerprint.preprocess,
         "--pooling": fingerprint.pooling,
         "--scales": fingerprint.scales,
+        "--precision": "" if is_exact else short_of(fingerprint.precision),
     }
     given = shlex.join(word for pair in options.items() if pair[1] for word in pair)
     fix = f"search with that model, or add the vectors: dinoseek index FOLDER {given}"

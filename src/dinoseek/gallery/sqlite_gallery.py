@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dinoseek.embedder import Embedder
+from dinoseek.embedder import Embedder, Fingerprint
 from dinoseek.errors import MachineError, UsageError
 from dinoseek.gallery import background, filters, matrix_cache, roots
 from dinoseek.gallery.background import Background
@@ -31,7 +31,7 @@ from dinoseek.gallery.lock import WriterLock
 from dinoseek.gallery.nearest import Nearest
 from dinoseek.gallery.places import Place, places, thumbnail
 from dinoseek.gallery.records import ids_of, known, records
-from dinoseek.gallery.spaces import Space, choose, spaces_of
+from dinoseek.gallery.spaces import Space, choose, own_space, spaces_of
 from dinoseek.gallery.writer import Writer
 from dinoseek.vit.ops import Array
 
@@ -93,9 +93,14 @@ class SqliteGallery:
     @property
     def dim(self) -> int | None:
         """The length of the vectors that are searched; None if there are none."""
+        return self.searched.dim if self.searched else None
+
+    @property
+    def searched(self) -> Fingerprint | None:
+        """What made the vectors that are searched; None if there are none."""
         with self.reading():
             space = self._space()
-            return space.key.dim if space else None
+            return space.fingerprint if space else None
 
     def search(self, queries: Array, k: int, where: Filter | None = None) -> list[list[Hit]]:
         """The k nearest images of each of queries (q, d), best first, equal scores by lower id.
@@ -160,9 +165,8 @@ class SqliteGallery:
         """As `_space`, but None where a new embedder would be refused: it may be about to add."""
         if self.embedder is None:
             return self._space()
-        name = self.embedder.fingerprint.id
         spaces = spaces_of(self._connection)
-        return next((space for space in spaces if space.key.space == name), None)
+        return own_space(spaces, self.embedder.fingerprint, alike=self.readonly)
 
     def get(self, ids: Iterable[int]) -> list[Record]:
         """The records of images by id, in the order asked. Raises UsageError for an unknown id."""
