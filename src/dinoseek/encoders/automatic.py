@@ -14,6 +14,7 @@ from dinoseek.encoders.engines import (
     NUMPY,
     build,
     check_ability,
+    fault_of,
     how_to_install,
     is_installed,
     not_installed,
@@ -160,7 +161,7 @@ def _tried(
                 return encoder
         reason = f"its tokens are not the model's ({found})"
     except Exception as exc:  # a broken engine must not stop what another can do
-        reason = f"{type(exc).__name__}: {exc}"
+        reason = fault_of(exc)
     logger.warning("engine %s in %s is not used: %s", engine, precision, reason)
     return None
 

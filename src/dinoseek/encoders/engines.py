@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from dinoseek.encoders.base import Encoder
 from dinoseek.encoders.numpy_encoder import NumpyEncoder
 from dinoseek.encoders.precision import AUTO, FLOAT32, short_of
-from dinoseek.errors import UsageError
+from dinoseek.errors import DinoseekError, UsageError, printable
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Params
 
@@ -134,6 +134,12 @@ def check_ability(engine: str, precision: str) -> None:
     reason = f"it cannot calculate in {precision}"
     fix = f"use {others}, or --precision {own}"
     raise UsageError("engine.precision", engine, reason, fix=fix)
+
+
+def fault_of(exc: Exception) -> str:
+    """What went wrong with an engine, in one line."""
+    said = exc.reason if isinstance(exc, DinoseekError) else f"{type(exc).__name__}: {exc}"
+    return printable(said.strip().partition("\n")[0][:300])
 
 
 def not_installed(engine: str, reason: str = "it is not installed") -> UsageError:

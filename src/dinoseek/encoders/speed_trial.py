@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from dinoseek.encoders.engines import build, usual_precisions
+from dinoseek.encoders.engines import build, fault_of, usual_precisions
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Params
 from dinoseek.weights.infer import tensor_shapes
@@ -29,7 +29,7 @@ def main(engine: str, threads: str) -> None:
         try:
             found[precision] = milliseconds(engine, precision, int(threads) or None)
         except Exception as exc:  # whatever a foreign library may raise
-            found[precision] = f"{type(exc).__name__}: {exc}"[:300]
+            found[precision] = fault_of(exc)
     sys.stdout.write(f"{json.dumps(found)}\n")
 
 
