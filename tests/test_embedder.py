@@ -18,6 +18,7 @@ from dinoseek.vlad import Vocabulary, load_vocabulary, vlad
 from dinoseek.weights.fitted import save_fitted
 from dinoseek.weights.save import save_params
 
+from .encoders.fake import install
 from .vit.tiny import tiny_config, tiny_params
 
 
@@ -374,3 +375,58 @@ def test_patches_come_from_models_only(tiny_file, tmp_path):
     with pytest.raises(UsageError, match="no patches") as error:
         load_embedder("color-histogram").patches(prepared)
     assert error.value.code == "embedder.no_patches"
+
+
+FAST = [("openvino", "bfloat16", 1.0), ("openvino", "float32", 2.0), ("numpy", "float32", 3.0)]
+
+
+def test_scripts_get_float32_from_the_fastest_engine_whatever_else_is_quicker(
+    tiny_file, tmp_path, monkeypatch
+):
+    plain = load_embedder(tiny_file, cache_dir=tmp_path)
+    install(monkeypatch, "openvino", speeds=FAST)
+
+    fast = load_embedder(tiny_file, cache_dir=tmp_path)
+
+    assert (plain.engine, fast.engine) == ("numpy", "openvino")
+    assert fast.fingerprint == plain.fingerprint
+    np.testing.assert_allclose(fast.embed([picture(0)]), plain.embed([picture(0)]), atol=1e-5)
+
+
+def test_a_coarser_precision_is_part_of_the_fingerprint_and_of_nothing_else(
+    tiny_file, tmp_path, monkeypatch
+):
+    install(monkeypatch, "openvino", speeds=FAST)
+    exact, coarse = (
+        load_embedder(tiny_file, precision=each, cache_dir=tmp_path).fingerprint
+        for each in ("fp32", "auto")
+    )
+    assert coarse == dataclasses.replace(exact, precision="bfloat16")
+    assert (coarse.id != exact.id, coarse.family == exact.family) == (True, True)
+    assert coarse.describe() == exact.describe() + ", bfloat16"
+    assert Fingerprint.from_json(coarse.to_json()) == coarse
+
+
+def test_auto_keeps_to_the_first_space_that_differs_in_nothing_else(
+    tiny_file, tmp_path, monkeypatch
+):
+    install(monkeypatch, "openvino", speeds=FAST)
+    made = load_embedder(tiny_file, cache_dir=tmp_path).fingerprint
+    other = dataclasses.replace(made, preprocess="hf", precision="int8")
+
+    def kept(*spaces, **options):
+        options = {"precision": "auto", "cache_dir": tmp_path, "spaces": spaces, **options}
+        return load_embedder(tiny_file, **options).fingerprint.precision
+
+    assert kept(other, made, made.in_precision("bfloat16")) == "float32"
+    assert kept(other, made.in_precision("bfloat16"), made) == "bfloat16"
+    assert kept(other) == "bfloat16"
+    assert kept(made, precision="bf16") == "bfloat16"
+    assert kept(made.in_precision("bfloat16"), expect="few") == "float32"  # a query
+    assert kept(made.in_precision("bfloat16"), expect="few", engine="openvino") == "bfloat16"
+
+
+@pytest.mark.parametrize("options", [{"engine": "abacus"}, {"precision": "fp8"}])
+def test_the_built_in_model_refuses_unknown_names_too(options):
+    with pytest.raises(UsageError, match="no such"):
+        load_embedder("color-histogram", **options)
