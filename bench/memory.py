@@ -19,7 +19,7 @@ prefer_fast_kernels()
 import sys
 import numpy as np
 from dinoseek.encoders.factory import load_encoder
-encoder = load_encoder(sys.argv[1])
+encoder = load_encoder(sys.argv[1], engine="numpy")
 encoder(np.zeros((int(sys.argv[2]), 3, 224, 224), np.float32))
 status = open("/proc/self/status").read()
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))

@@ -30,7 +30,7 @@ from dinoseek.embedder import load_embedder
 from dinoseek.gallery.base import Record
 from dinoseek.gallery.factory import open_gallery
 weights, gallery, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-embedder = load_embedder(weights)
+embedder = load_embedder(weights, expect="few")
 rng = np.random.default_rng(0)
 root = str(Path(gallery).parent / "photos")
 with open_gallery(gallery, embedder) as target:
@@ -49,7 +49,7 @@ import sys, time
 from dinoseek.vit.blas import prefer_fast_kernels
 prefer_fast_kernels()
 from dinoseek.embedder import load_embedder
-embedder = load_embedder(sys.argv[1])
+embedder = load_embedder(sys.argv[1], expect="few")
 image = embedder.open(sys.argv[2])
 start = time.perf_counter()
 embedder.vectors([image])
