@@ -5,6 +5,7 @@ import pytest
 
 from dinoseek.encoders import automatic, parity
 from dinoseek.encoders.automatic import Wish, considered
+from dinoseek.encoders.engines import build, usual_precisions
 from dinoseek.encoders.factory import load_encoder, make_encoder
 from dinoseek.encoders.parity import LIMITS, Parity
 from dinoseek.errors import UsageError
@@ -79,6 +80,13 @@ def test_an_engine_that_cannot_be_made_is_skipped_with_its_reason(make, monkeypa
     assert not any("\n" in message for message in caplog.messages)
 
 
+def test_a_library_that_is_damaged_is_told_with_what_it_lacks(make, monkeypatch, caplog):
+    lacks = ImportError("libtbb.so.12: cannot open shared object file")
+    install(monkeypatch, "openvino", spoil={"openvino": lacks}, speeds=[*OPENVINO, *NUMPY])
+    assert of(make()) == ("numpy", "float32")
+    assert "openvino in bfloat16 is not used: it cannot be loaded (libtbb" in caplog.messages[0]
+
+
 def test_only_what_rounds_too_much_is_skipped(make, monkeypatch):
     spoil = {("openvino", "bfloat16"): tilted}
     install(monkeypatch, "openvino", spoil=spoil, speeds=[*OPENVINO, *NUMPY])
@@ -109,13 +117,23 @@ def test_float32_leaves_coarser_ways_out(make, monkeypatch):
 
 
 def test_a_named_precision_is_had_from_whatever_has_it(make, monkeypatch):
-    install(monkeypatch, "onnx", "openvino")
+    install(monkeypatch, "onnx", "openvino", speeds=[*OPENVINO, *NUMPY])
     assert of(make(precision="bf16")) == ("openvino", "bfloat16")
+    install(monkeypatch, "onnx", speeds=NUMPY)
     assert of(make(precision="fp16")) == ("onnx", "float16")
+    install(monkeypatch, "openvino", "torch")
+    assert of(make(precision="bf16", expect="few")) == ("torch", "bfloat16")
+
+
+def test_a_machine_that_cannot_is_no_fault_of_an_engine(make, monkeypatch, caplog):
+    cannot = UsageError("engine.precision", "bfloat16", "not on this processor")
+    install(monkeypatch, "openvino", "torch", spoil={"torch": cannot}, speeds=NUMPY)
+    assert of(make(precision="bf16")) == ("openvino", "bfloat16")
+    assert caplog.messages == []
 
 
 def test_a_named_precision_that_nobody_gives_rightly_is_an_error(make, monkeypatch):
-    install(monkeypatch, "openvino", spoil={"openvino": tilted})
+    install(monkeypatch, "openvino", spoil={"openvino": tilted}, speeds=NUMPY)
     with pytest.raises(UsageError, match=r"bfloat16: no engine.*'dinoseek\[openvino\]'"):
         make(precision="bf16")
 
@@ -152,9 +170,9 @@ def test_an_engine_that_is_not_here_says_how_to_get_it(make, monkeypatch):
 @pytest.mark.parametrize(
     ("engine", "precision", "way_out"),
     [
-        ("numpy", "bf16", "use --engine openvino or --engine torch, or --precision fp32"),
-        ("numpy", "int8", "or --precision fp32"),
-        ("torch", "int8", "or --precision fp32 or fp16 or bf16"),
+        ("numpy", "bf16", "use --engine openvino or --engine torch or --precision fp32"),
+        ("onnx", "bf16", "or --precision fp32 or --precision fp16"),
+        ("numpy", "int8", "--precision fp32"),
     ],
 )
 def test_a_precision_that_an_engine_has_not_is_refused_before_any_work(
@@ -314,3 +332,18 @@ def test_an_engine_that_failed_its_trial_says_how(monkeypatch, tmp_path):
 
     assert rows["onnx"] == "it failed: it ended with status -4"
     assert rows["numpy"] == ""
+
+
+# the real ones
+
+
+@pytest.mark.parametrize(
+    ("engine", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino"), ("torch", "torch")]
+)
+def test_engines_that_are_here_pass_the_comparison(engine, package):
+    pytest.importorskip(package, reason=f"needs: pip install 'dinoseek[{engine}]'")
+    for precision in usual_precisions(engine):
+        encoder = build(engine, tiny_params(CONFIG), CONFIG, precision=precision, threads=1)
+        found = parity.measured(encoder, tiny_params(CONFIG))
+        assert of(encoder) == (engine, precision)
+        assert found.holds(precision), found

@@ -12,6 +12,7 @@ from dinoseek.encoders.base import Encoder
 from dinoseek.encoders.engines import (
     ENGINES,
     NUMPY,
+    able_to,
     build,
     check_ability,
     fault_of,
@@ -90,22 +91,20 @@ def candidates(wish: Wish) -> Iterator[tuple[str, str]]:
         for precision in _usual(wish.engine):
             if precision != FLOAT32:
                 yield wish.engine, precision
-    elif wish.precision in (AUTO, FLOAT32):
-        if is_measured_for(wish):
-            for speed in speeds(wish.threads, wish.cache_dir):
-                if speed.ms is not None and wish.precision in (AUTO, speed.precision):
-                    yield speed.engine, speed.precision
-    else:
-        # There are few of them, and a trial would only tell their order.
-        for engine in reversed(list(ENGINES)):
-            if wish.precision in ENGINES[engine].precisions and is_installed(engine):
+        return
+    timed = speeds(wish.threads, wish.cache_dir) if is_measured_for(wish) else []
+    for speed in timed:
+        if speed.ms is not None and wish.precision in (AUTO, speed.precision):
+            yield speed.engine, speed.precision
+    if wish.precision not in (AUTO, FLOAT32):  # what was not timed, as nobody takes it by himself
+        for engine in reversed(installed()):
+            if wish.precision in ENGINES[engine].precisions:
                 yield engine, wish.precision
 
 
 def is_measured_for(wish: Wish) -> bool:
     """Whether engines compete for what is wished, so that their speeds must be known."""
-    free = wish.engine == AUTO and wish.precision in (AUTO, FLOAT32)
-    return free and wish.work == "many" and installed() != (NUMPY,)
+    return wish.engine == AUTO and wish.work == "many" and installed() != (NUMPY,)
 
 
 def must_measure(wish: Wish) -> bool:
@@ -162,6 +161,9 @@ def _tried(
         reason = f"its tokens are not the model's ({found})"
     except Exception as exc:  # a broken engine must not stop what another can do
         reason = fault_of(exc)
+        if isinstance(exc, UsageError) and exc.code == "engine.precision":
+            logger.info("%s", exc)  # this machine cannot, which is no fault of the engine
+            return None
     logger.warning("engine %s in %s is not used: %s", engine, precision, reason)
     return None
 
@@ -175,10 +177,10 @@ def _usual(engine: str) -> tuple[str, ...]:
 
 
 def _nobody(precision: str) -> UsageError:
-    able = [name for name, each in ENGINES.items() if precision in each.precisions]
-    fix = " or ".join(f"pip install 'dinoseek[{name}]'" for name in able)
     reason = "no engine that works here calculates in it"
-    return UsageError("engine.precision", precision, reason, fix=f"needs: {fix}")
+    brought = [f"pip install 'dinoseek[{name}]'" for name in able_to(precision)]
+    fix = f"needs: {' or '.join(brought)}" if brought else "use --precision fp32"
+    return UsageError("engine.precision", precision, reason, fix=fix)
 
 
 def check_wish(wish: Wish) -> None:

@@ -128,12 +128,15 @@ def check_ability(engine: str, precision: str) -> None:
     """UsageError engine.precision where an engine cannot calculate so."""
     if precision in ENGINES[engine].precisions:
         return
-    able = [name for name, each in ENGINES.items() if precision in each.precisions]
-    others = " or ".join(f"--engine {name}" for name in able)
-    own = " or ".join(short_of(each) for each in ENGINES[engine].precisions)
+    ways = [f"--engine {name}" for name in able_to(precision)]
+    ways += [f"--precision {short_of(each)}" for each in ENGINES[engine].precisions]
     reason = f"it cannot calculate in {precision}"
-    fix = f"use {others}, or --precision {own}"
-    raise UsageError("engine.precision", engine, reason, fix=fix)
+    raise UsageError("engine.precision", engine, reason, fix=f"use {' or '.join(ways)}")
+
+
+def able_to(precision: str) -> list[str]:
+    """The engines that calculate in a precision, on some machine."""
+    return [name for name, each in ENGINES.items() if precision in each.precisions]
 
 
 def fault_of(exc: Exception) -> str:
