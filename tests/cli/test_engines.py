@@ -128,6 +128,37 @@ def test_another_precision_that_is_asked_for_gets_a_space_of_its_own(index, find
     assert find()[1] == ""  # and is searched: they are one model
 
 
+def test_a_folder_of_queries_is_worth_the_fastest_engine(dinoseek, index, photos, monkeypatch):
+    built = install(monkeypatch, "openvino", speeds=FAST)
+    index()
+    built.clear()
+    assert dinoseek("search", photos / "sub", "--gallery", "g.dino", "--json").code == 0
+    assert built == [("openvino", "bfloat16")]
+
+
+def test_what_is_kept_of_a_folder_is_float32_and_kept_up_by_numpy(
+    dinoseek, photos, model, draw_more, monkeypatch
+):
+    built = install(monkeypatch, "openvino", speeds=FAST)
+    asked = ("search", photos / "red-0.png", "-d", photos, "--model", model, "--json")
+
+    first, second = dinoseek(*asked), dinoseek(*asked)
+
+    assert built == [("openvino", "float32"), ("numpy", "float32")]
+    assert [hit["id"] for hit in first.json] == [hit["id"] for hit in second.json]
+    draw_more("new.png")
+    assert len(dinoseek(*asked, "-k", 20).json) == 13
+
+
+def test_two_pictures_are_explained_with_numpy(dinoseek, index, photos, monkeypatch):
+    built = install(monkeypatch, "openvino", speeds=FAST)
+    index()
+    built.clear()
+    pair = (photos / "red-0.png", photos / "red-1.png")
+    assert dinoseek("explain", *pair, "--gallery", "g.dino", "--json").code == 0
+    assert built == [("numpy", "float32")]
+
+
 def test_a_coarser_search_is_told_in_one_line(index, find, monkeypatch, caplog):
     spaces._tell_coarser.cache_clear()
     install(monkeypatch, "openvino", speeds=FAST)
