@@ -205,8 +205,11 @@ def test_what_cannot_be_is_one_clear_line(dinoseek, photos, model, monkeypatch, 
 
 def test_comparisons_with_a_reference_are_in_float32(dinoseek, photos, model, monkeypatch):
     built = install(monkeypatch, "openvino", speeds=FAST)
-    dinoseek("verify", "--no-reference", photos / "red-0.png", "--model", model)
-    assert built == [("numpy", "float32")]
+    asked = ("verify", "--no-reference", photos / "red-0.png", "--model", model)
+    dinoseek(*asked)
+    dinoseek(*asked, "--engine", "openvino")
+    dinoseek(*asked, "--engine", "openvino", "--precision", "bf16")
+    assert built == [("numpy", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")]
 
 
 def test_vlad_chooses_numpy_by_itself(dinoseek, index, photos, model, monkeypatch):

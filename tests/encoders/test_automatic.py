@@ -321,6 +321,9 @@ def test_each_engine_that_is_not_taken_has_its_reason(monkeypatch, tmp_path):
     absent = "it is not installed; needs: pip install 'dinoseek[torch]'"
     assert rows["torch", "float32"] == absent
 
+    monkeypatch.setattr(parity, "installed_version", lambda _: "99")  # what failed was replaced
+    assert considered(Wish(cache_dir=tmp_path))[0].why_not == ""
+
 
 def test_an_engine_that_failed_its_trial_says_how(monkeypatch, tmp_path):
     install(monkeypatch, "onnx", speeds=NUMPY)

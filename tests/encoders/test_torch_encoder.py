@@ -142,6 +142,15 @@ def test_the_gradient_is_the_slope(make_model):
     assert slope[0, 1, 20, 30].item() == pytest.approx(difference.item() / 2e-5, rel=1e-4)
 
 
+def test_the_last_block_leaves_out_what_nobody_wants(make_model):
+    model = make_model(tiny_config())
+    x = model.embed(torch.from_numpy(pixels_of(2)))
+    shapes = []
+    model.blocks[-1].attn.proj.register_forward_hook(lambda _m, _i, y: shapes.append(y.shape))
+    assert model.run(x, wanted=1).shape == (2, 1, 16)
+    assert shapes == [(2, 1, 16)]
+
+
 def test_what_fine_tuning_adapts_are_linear_layers(make_model):
     def linears(config):
         modules = make_model(config).named_modules()
