@@ -103,6 +103,13 @@ def test_a_damaged_file_is_replaced(timed, tmp_path, content):
     assert speeds.recalled(cache_dir=tmp_path) is not None
 
 
+def test_a_file_of_another_version_is_replaced(timed, tmp_path):
+    speeds.speeds(cache_dir=tmp_path)
+    file = tmp_path / "engine-speeds.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    assert speeds.recalled(cache_dir=tmp_path) is None
+
+
 def test_a_folder_that_cannot_be_written_is_no_error(timed, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert speeds.speeds(cache_dir=tmp_path / "file")[0].engine == "torch"
