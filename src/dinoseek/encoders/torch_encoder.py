@@ -1,7 +1,7 @@
 """The PyTorch engine: on the processor, CUDA or MPS."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -66,11 +66,9 @@ class TorchEncoder:
         # PyTorch keeps the number for the process; encoders with different ones take turns.
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        rounded = self._dtype != torch.float32
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, self._dtype, enabled=rounded),
-        ):
+        exact = self._dtype == torch.float32
+        rounding = nullcontext() if exact else torch.autocast(self.device.type, self._dtype)
+        with torch.inference_mode(), rounding:
             yield
 
 
@@ -82,8 +80,8 @@ def usual_device() -> str:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether bfloat16 is worth its rounding: on CUDA, where matrix units have it."""
-    return usual_device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether bfloat16 is worth its rounding: on CUDA since Ampere."""
+    return usual_device() == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
 
 
 def _round_matrices(model: TorchViT, dtype: Any) -> None:
