@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoseek.encoders.base import Encoder
-from dinoseek.encoders.engines import ENGINES, installed_version
+from dinoseek.encoders.engines import ENGINES, installed_version, own_version
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.model import forward
 from dinoseek.vit.ops import Array, Params
@@ -112,7 +111,7 @@ def key_of(engine: str, precision: str, digest: str, config: ViTConfig) -> str:
 
 
 def _versions(engine: str) -> str:
-    return f"{installed_version(engine)}/{version('dinoseek')}"
+    return f"{installed_version(engine)}/{own_version()}"
 
 
 def _parity(entry: Any) -> Parity | None:

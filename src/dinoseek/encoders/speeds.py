@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dinoseek.encoders.engines import ENGINES, installed_version, is_installed
+from dinoseek.encoders.engines import ENGINES, installed_version, is_installed, own_version
 from dinoseek.vit.blas import thread_count
 from dinoseek.weights.remembered import Remembered
 
@@ -100,7 +99,7 @@ def _key(threads: int | None) -> str:
         "threads": threads or thread_count(),
         "kernels": os.environ.get("OPENBLAS_CORETYPE", ""),
         "python": platform.python_version(),
-        "dinoseek": version("dinoseek"),
+        "dinoseek": own_version(),
         "engines": {engine: installed_version(engine) for engine in installed()},
     }
     return json.dumps(facts, sort_keys=True)
