@@ -14,10 +14,12 @@ def with_progress(
     *,
     quiet: bool = False,
     counts: Callable[[T], bool] = lambda _: True,
+    unit: str = "images/s",
 ) -> Iterator[T]:
     """Passes `items` on and draws a bar of them on stderr, if that is a terminal.
 
     `total` is only asked where a bar is drawn; items for which `counts` is false do not move it.
+    Without a `unit` it does not say how fast it goes.
     """
     if quiet or not sys.stderr.isatty():
         yield from items
@@ -39,5 +41,5 @@ def with_progress(
             if counts(item):
                 bar.advance(task)
                 speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-                bar.update(task, rate=f"{speed:.0f} images/s" if speed else "")
+                bar.update(task, rate=f"{speed:.0f} {unit}" if speed and unit else "")
             yield item
