@@ -1,5 +1,6 @@
 """What is measured: the combinations of models, sizes, batches, threads, engines, precisions."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -78,19 +79,20 @@ def cases_of(
 
 def parse_size(text: str) -> Size:
     """The (height, width) of "224" or "224x448". UsageError bench.size for what no model takes."""
-    height, _, width = text.lower().partition("x")
-    sides = [int(side) for side in (height, width or height) if side.isdecimal() and len(side) < 7]
-    if len(sides) != 2 or not all(sides):
+    found = re.fullmatch(r"([1-9][0-9]{0,5})(?:x([1-9][0-9]{0,5}))?", text.lower())
+    if found is None:
         reason = "it is no size in pixels"
         raise UsageError("bench.size", text, reason, fix="write 224, or 224x448")
+    sides = [int(side) for side in found.groups() if side]
     if any(side % PATCH for side in sides):
         near = "x".join(str(max(1, round(side / PATCH)) * PATCH) for side in sides)
         reason = f"both sides must be multiples of {PATCH}"
         raise UsageError("bench.size", text, reason, fix=f"the nearest is {near}")
-    if (patches := sides[0] * sides[1] // PATCH**2) > MAX_PATCHES:
+    height, width = sides[0], sides[-1]
+    if (patches := height * width // PATCH**2) > MAX_PATCHES:
         reason = f"that makes {patches:,} patches, at most {MAX_PATCHES:,}"
         raise UsageError("bench.size", text, reason)
-    return sides[0], sides[1]
+    return height, width
 
 
 def groups_of(cases: Sequence[Case], room: int) -> Iterator[list[Case]]:

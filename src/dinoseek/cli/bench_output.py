@@ -34,11 +34,11 @@ def write_run(now: Run, before: Run | None, *, as_json: bool, markdown: bool) ->
     if as_json:
         print(json.dumps(_with_pairs(now, before, pairs), indent=2, ensure_ascii=False))
         return
-    blocks = [([_title(now)], _rows(now["results"]), about(now))]
+    blocks = [(_title(now), _rows(now["results"]), about(now))]
     if before:
-        blocks.append(([_against(before)], _changed(pairs), _explained(before, now)))
+        blocks.append((_against(before), _changed(pairs), _explained(before, now)))
     for number, (head, rows, notes) in enumerate(blocks):
-        lines = [*head, *_drawn(rows, markdown=markdown), *([""] if markdown else []), *notes]
+        lines = _in_markdown(head, rows, notes) if markdown else [head, *table(rows), *notes]
         print(("\n" if number else "") + "\n".join(map(printable, lines)))
 
 
@@ -49,12 +49,11 @@ def _with_pairs(now: Run, before: Run | None, pairs: "Sequence[Change]") -> Run:
     return {**now, "against": {"date": before["date"], "changes": told}}
 
 
-def _drawn(rows: list[list[str]], *, markdown: bool) -> list[str]:
-    if not markdown:
-        return table(rows)
+def _in_markdown(title: str, rows: list[list[str]], notes: list[str]) -> list[str]:
     head, *rest = [[escaped(cell) for cell in row] for row in rows]
-    lines = ["", f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rest)]
+    lines = [f"**{escaped(title)}**", "", f"| {' | '.join(head)} |"]
+    lines += [f"|---|{'--:|' * (len(head) - 1)}", *(f"| {' | '.join(row)} |" for row in rest), ""]
+    return [*lines, *(f"- {escaped(note)}" for note in notes)]
 
 
 def _title(run: Run) -> str:
@@ -65,9 +64,13 @@ def _title(run: Run) -> str:
         names.get("model", "several models"),
         names.get("size", "several sizes"),
         f"{names.get('tokens', 'several')} tokens".replace("class tokens", "class token"),
-        f"{names['threads']} threads" if "threads" in names else "",
+        _plural(names["threads"]) if "threads" in names else "",
     ]
     return ", ".join(filter(None, parts)) + batch
+
+
+def _plural(threads: str) -> str:
+    return "1 thread" if threads == "1" else f"{threads} threads"
 
 
 def _common(results: Sequence[Row]) -> dict[str, str]:
@@ -113,8 +116,7 @@ def about(run: Run) -> list[str]:
     """Where, when and with what it was measured."""
     here = run["machine"]
     rates = [
-        f"{rate:.0f} GFLOP/s on {threads} thread{'s' if threads != '1' else ''}"
-        for threads, rate in run["peak_gflops"].items()
+        f"{rate:.0f} GFLOP/s on {_plural(threads)}" for threads, rate in run["peak_gflops"].items()
     ]
     used = {result["engine"] for result in run["results"]}
     wanted = ["dinoseek", "numpy", *(_PACKAGES.get(name, name) for name in sorted(used))]
