@@ -43,9 +43,9 @@ def main():
 
 def write(size, path):
     """In a process of its own, so that making the weights does not count."""
+    from dinoseek.bench.models import random_params
     from dinoseek.vit.config import SIZES
     from dinoseek.weights.save import save_params
-    from weights import random_params
 
     save_params(path, random_params(SIZES[size]), SIZES[size])
 

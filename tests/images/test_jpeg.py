@@ -2,8 +2,11 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from dinoseek.images import jpeg
 from dinoseek.images.decode import Limits, decode
 
 
@@ -47,6 +50,13 @@ def test_IMG_18_scans_are_counted_before_decoding(
     with costs_at_most(0.5):
         assert refused(with_scans(photo, encode, count)) == code
     assert refused(with_scans(photo, encode, 65), limits=Limits(max_scans=64)) != ""
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"\xff\xda", b"ab", b"aa", b"\0\0"]))
+@example(b"\xff\xda\xff\xda\0\xff\xda", b"\xff\xda")
+def test_pairs_of_bytes_are_counted_wherever_they_begin(data, pair):
+    starts = [at for at in range(len(data)) if data[at : at + 2] == pair]
+    assert jpeg._count(data, pair) == len(starts)
 
 
 def test_IMG_18_a_large_picture_may_have_fewer_scans(photo, encode, refused):

@@ -86,6 +86,16 @@ def test_a_decoder_can_leave_a_busy_machine_to_others():
         assert os.getpriority(os.PRIO_PROCESS, child._process.pid) == min(mine + 3, 19)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pipes of a chosen size")
+def test_a_picture_goes_to_a_decoder_in_few_pieces():
+    import fcntl
+
+    with DecoderPool(PRESET) as pool:
+        pool.decode(picture(), "a.png")
+        (child,) = pool._idle
+        assert fcntl.fcntl(child._to, fcntl.F_GETPIPE_SZ) == 1 << 20
+
+
 def test_an_error_comes_back_with_its_code_its_reason_and_what_to_do():
     limits = Limits(max_pixels=100)
     with pytest.raises(ImageError) as here:

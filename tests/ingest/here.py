@@ -9,8 +9,9 @@ from dinoseek.images.thumbnail import thumbnail_jpeg
 class HerePool:
     """Decodes in the calling thread: a hundred runs need no two hundred processes."""
 
-    def __init__(self, preset, limits, *, thumbnail=False):
+    def __init__(self, preset, limits, *, thumbnail=False, workers=2):
         self.preset, self.limits, self.thumbnail = preset, limits, thumbnail
+        self.workers = workers
 
     def __enter__(self):
         return self

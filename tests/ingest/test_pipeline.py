@@ -634,3 +634,22 @@ def test_images_of_many_sizes_go_through_the_engine_in_groups(tmp_path, photos, 
         assert count(ingest(from_folder(photos), gallery, batch_size=8)) == {"Stored": 30}
         for i in range(30):
             assert search(gallery, photos / f"{i}.png", 1)[0].file.name == f"{i}.png"
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 2), (2, 2), (7, 3), (16, 8), (96, 8)])
+def test_half_of_the_cores_decode(index, draw, monkeypatch, cores, expected):
+    from dinoseek.ingest import pipeline
+
+    made = []
+
+    class Pool(pipeline.DecoderPool):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            made.append(self.workers)
+
+    monkeypatch.setattr(pipeline, "DecoderPool", Pool)
+    monkeypatch.setattr(pipeline, "thread_count", lambda: cores)
+    draw("a.png")
+
+    index()
+    assert made == [expected]

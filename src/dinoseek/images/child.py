@@ -15,6 +15,7 @@ from dinoseek.images.messages import receive, send
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # The pixels of the largest preset are 1 MB; one that claims more has been taken over.
 _MAX_ANSWER = 64_000_000
+_PIPE = 1 << 20  # bytes, the most that Linux gives anyone
 _LAST_MOMENTS = 1.0  # seconds between the end of its pipes and its own
 
 
@@ -39,7 +40,7 @@ class Child:
             )
         except OSError as exc:
             raise self._unstartable(exc.strerror or str(exc)) from exc
-        self._to = cast(BinaryIO, self._process.stdin)
+        self._to = _wide(cast(BinaryIO, self._process.stdin))
         self._from = cast(BinaryIO, self._process.stdout)
         self._complaints = cast(BinaryIO, self._process.stderr)  # until it is ready
 
@@ -99,6 +100,15 @@ class Child:
         fix = f"try it by hand: {' '.join(self._program)} < {os.devnull}"
         reason = f"it cannot be started ({reason})"
         return MachineError("decoder.unstartable", subject, reason, fix=fix)
+
+
+def _wide(pipe: BinaryIO) -> BinaryIO:
+    """Lets a picture through in few pieces: for each, both processes must be given a core."""
+    with suppress(ImportError, AttributeError, OSError):  # only Linux can, within a user's limit
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    return pipe
 
 
 def _environment() -> dict[str, str]:

@@ -118,7 +118,8 @@ class Preset:
             )
         match self.layout:
             case "resize-crop":
-                image = self._cropped(self._resized_to_crop(image, subject))
+                check_aspect(*image.size, subject)
+                image = self._resized_and_cropped(image)
             case "crop":
                 image = self._cropped(image)
             case "patches":
@@ -129,9 +130,17 @@ class Preset:
                 image = self._squashed(image)
         return np.asarray(image)
 
-    def _resized_to_crop(self, image: Image.Image, subject: object) -> Image.Image:
-        check_aspect(*image.size, subject)
-        return image.resize(short_side_size(*image.size, self._short_side), self.resample)
+    def _resized_and_cropped(self, image: Image.Image) -> Image.Image:
+        size = short_side_size(*image.size, self._short_side)
+        if not self.fast or min(image.size) < 2 * self._short_side:
+            return self._cropped(image.resize(size, self.resample))
+        # Only what stays is computed. Pillow keeps the edges of a box in float32 and may swap its
+        # two passes, so values can be a few levels off: not where bits are promised, nor where
+        # pictures are small enough for it to be more.
+        box = centre_box(*size, self.size, self.rounding)
+        edges = zip(box, image.size * 2, size * 2, strict=True)
+        left, top, right, bottom = (min(at * full / part, full) for at, full, part in edges)
+        return image.resize((self.size, self.size), self.resample, (left, top, right, bottom))
 
     def _cropped(self, image: Image.Image) -> Image.Image:
         return image.crop(centre_box(*image.size, self.size, self.rounding))

@@ -29,11 +29,13 @@ from dinoseek.ingest.prepare import Keep, decode_step, read_step
 from dinoseek.ingest.sources import Source, scan
 from dinoseek.ingest.steps import Broken, Ready, Settled, Step, Task
 from dinoseek.ingest.web import WebOptions, fetched
+from dinoseek.vit.blas import thread_count
 
 AnySource: TypeAlias = Source | ListSource | ArchiveSource | FailedBefore
 
 _READERS, _READ_AHEAD = 1, 4
-_DECODERS = 2
+# Half of the cores, as on a quick engine a large photograph takes as long to decode as to encode.
+_FEWEST_DECODERS, _MOST_DECODERS = 2, 8
 _COMMIT_AT_ONCE = 256  # files, where few of them need the engine
 
 
@@ -94,7 +96,12 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     folders = [source for source in sources if isinstance(source, Source)]
     # what does not lie in a file of its own must be shown without one
-    pool = DecoderPool(embedder.preset, embedder.limits, thumbnail=len(folders) < len(sources))
+    pool = DecoderPool(
+        embedder.preset,
+        embedder.limits,
+        thumbnail=len(folders) < len(sources),
+        workers=_decoders(thread_count()),
+    )
     with gallery.writing() as writer, pool:
         run = _Run(
             gallery=gallery,
@@ -164,7 +171,7 @@ def _worked(run: _Run, steps: Iterable[Step]) -> Iterator[Outcome]:
     decode = partial(
         decode_step, limits=run.embedder.limits, pool=run.pool, keep=_keep(run.web, run.writer)
     )
-    decoded = ahead(decode, resolved, workers=_DECODERS, depth=2 * run.batch_size)
+    decoded = ahead(decode, resolved, workers=run.pool.workers, depth=2 * run.batch_size)
     waiting: list[Step] = []
     try:
         for step in decoded:
@@ -180,6 +187,10 @@ def _worked(run: _Run, steps: Iterable[Step]) -> Iterator[Outcome]:
         yield from run.committer.commit(waiting)
         raise
     yield from run.committer.commit(waiting)
+
+
+def _decoders(cores: int) -> int:
+    return min(max(cores // 2, _FEWEST_DECODERS), _MOST_DECODERS)
 
 
 def _keep(web: WebOptions, writer: Writer) -> Keep | None:
