@@ -7,7 +7,7 @@ import pytest
 from dinoseek.bench import rounds
 from dinoseek.bench.models import random_params
 from dinoseek.bench.pictures import photograph
-from dinoseek.cli import bench
+from dinoseek.cli import bench_options
 from dinoseek.errors import MachineError
 from dinoseek.vit.config import ViTConfig
 from dinoseek.weights.save import save_params
@@ -108,13 +108,16 @@ def test_pictures_of_a_folder_are_embedded_from_their_files(measure, tmp_path):
 
 
 def test_engines_that_are_named_by_all_are_left_out_where_they_cannot(measure, monkeypatch):
-    monkeypatch.setattr("dinoseek.encoders.factory.ENGINES", ("numpy", "abacus"))
+    monkeypatch.setattr("dinoseek.bench.plan.is_installed", lambda name: name == "numpy")
 
-    result = measure("--batch", "1", "--json")
+    result = measure("--batch", "1", "--precision", "fp32", "--precision", "bf16", "--json")
 
-    assert [each["engine"] for each in result.json["results"]] == ["numpy"]
-    assert [each["engine"] for each in result.json["left_out"]] == ["abacus"]
-    assert "left out: abacus auto, tiny" in result.err
+    found = [(each["engine"], each["precision"]) for each in result.json["results"]]
+    assert found == [("numpy", "float32")]
+    left_out = [(each["engine"], each["code"]) for each in result.json["left_out"]]
+    assert left_out[0] == ("numpy", "engine.precision")
+    assert ("torch", "engine.not_installed") in left_out
+    assert "left out: numpy bfloat16, tiny, 28 x 28, batch 1, 1 thread: it cannot" in result.err
 
 
 def test_an_engine_that_breaks_half_way_makes_the_run_partial(measure, monkeypatch):
@@ -247,7 +250,8 @@ def test_verdicts_are_in_words_and_in_json(dinoseek, saved, rates, verdict):
         (["--model", "color-histogram"], 2, "color-histogram: is neither a known model"),
         (["--model", "nothing.pth"], 4, "nothing.pth"),
         (["--random", "--model", "vast"], 2, "vast: is neither a known model"),
-        (["--precision", "fp8"], 2, "fp8"),
+        (["--precision", "fp8"], 2, "fp8: no such precision"),
+        (["--engine", "numpy", "--precision", "bf16"], 2, "numpy: it cannot calculate in bfloat16"),
         (["--read", "x.json"], 4, "x.json: No such file or directory"),
     ],
 )
@@ -262,6 +266,15 @@ def test_bad_input_is_told_in_one_line_before_anything_is_measured(
     assert words in result.err
 
 
+def test_an_engine_that_is_not_installed_says_how_to_install_it(measure, monkeypatch):
+    monkeypatch.setattr("dinoseek.bench.plan.is_installed", lambda name: name == "numpy")
+    monkeypatch.setattr(rounds, "Worker", None)
+
+    result = measure("--engine", "numpy", "--engine", "torch", "--batch", "1", expected=2)
+
+    assert result.err.endswith("it is not installed; needs: pip install 'dinoseek[torch]'\n")
+
+
 def test_an_against_that_is_no_run_is_refused(dinoseek, tmp_path):
     (tmp_path / "other.json").write_text("{}")
 
@@ -272,4 +285,4 @@ def test_an_against_that_is_no_run_is_refused(dinoseek, tmp_path):
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(MachineError, match="no pictures"):
-        bench.pictures_of(tmp_path)
+        bench_options.pictures_of(tmp_path)

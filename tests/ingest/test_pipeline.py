@@ -648,7 +648,7 @@ def test_half_of_the_cores_decode(index, draw, monkeypatch, cores, expected):
             made.append(self.workers)
 
     monkeypatch.setattr(pipeline, "DecoderPool", Pool)
-    monkeypatch.setattr(pipeline, "thread_count", lambda: cores)
+    monkeypatch.setattr(pipeline, "core_count", lambda: cores)
     draw("a.png")
 
     index()

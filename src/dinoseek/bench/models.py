@@ -1,11 +1,8 @@
 """Which weights are measured: the user's own, or random ones of a model's shape."""
 
-import dataclasses
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,10 +10,10 @@ from dinoseek.errors import UsageError
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Array, Params
 from dinoseek.weights.hub import KNOWN, find_model, find_weights, known_model, model_name, resolve
+from dinoseek.weights.infer import tensor_shapes
 from dinoseek.weights.load import summarise
+from dinoseek.weights.naming import nest
 from dinoseek.weights.save import save_params
-
-logger = logging.getLogger(__name__)
 
 DEFAULT = "dinov2-small"
 
@@ -66,51 +63,13 @@ def _random_model(name: str, folder: Path) -> Model:
 
 def random_params(config: ViTConfig, seed: int = 0) -> Params:
     """Parameters in Facebook's names, of the magnitude that keeps activations ordinary."""
-    draw = _Draw(np.random.default_rng(seed))
-    d = config.embed_dim
-    params: dict[str, Any] = {
-        "cls_token": draw.array(1, 1, d),
-        "pos_embed": draw.array(1, 1 + config.grid**2, d),
-        "patch_embed": {"proj": draw.patches(d, config.patch_size)},
-        "blocks": [_random_block(draw, config) for _ in range(config.depth)],
-        "norm": draw.norm(d),
-    }
-    if config.num_register_tokens:
-        params["register_tokens"] = draw.array(1, config.num_register_tokens, d)
-    return params
+    rng = np.random.default_rng(seed)
+
+    def array(name: str, shape: tuple[int, ...]) -> Array:
+        noise = rng.standard_normal(shape, np.float32) * np.float32(0.02)
+        return noise + 1 if name.endswith(_SCALES) else noise
+
+    return nest({name: array(name, shape) for name, shape in tensor_shapes(config).items()})
 
 
-def _random_block(draw: "_Draw", config: ViTConfig) -> dict[str, Any]:
-    d, m = config.embed_dim, config.hidden_dim
-    mlp = (
-        {"w12": draw.linear(2 * m, d), "w3": draw.linear(d, m)}
-        if config.swiglu
-        else {"fc1": draw.linear(m, d), "fc2": draw.linear(d, m)}
-    )
-    return {
-        "norm1": draw.norm(d),
-        "attn": {"qkv": draw.linear(3 * d, d), "proj": draw.linear(d, d)},
-        "ls1": {"gamma": 1 + draw.array(d)},
-        "norm2": draw.norm(d),
-        "mlp": mlp,
-        "ls2": {"gamma": 1 + draw.array(d)},
-    }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Draw:
-    """Random arrays, one after the other."""
-
-    rng: np.random.Generator
-
-    def array(self, *shape: int) -> Array:
-        return self.rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
-
-    def linear(self, outputs: int, inputs: int) -> dict[str, Array]:
-        return {"weight": self.array(outputs, inputs), "bias": self.array(outputs)}
-
-    def patches(self, d: int, side: int) -> dict[str, Array]:
-        return {"weight": self.array(d, 3, side, side), "bias": self.array(d)}
-
-    def norm(self, d: int) -> dict[str, Array]:
-        return {"weight": 1 + self.array(d), "bias": self.array(d)}
+_SCALES = ("norm.weight", "norm1.weight", "norm2.weight", ".gamma")

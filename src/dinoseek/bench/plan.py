@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dinoseek.bench.flops import Size, flops_per_image
 from dinoseek.bench.models import Model
+from dinoseek.encoders.engines import ENGINES, check_ability, is_installed, not_installed
+from dinoseek.encoders.precision import AUTO
 from dinoseek.errors import UsageError
 from dinoseek.images.geometry import PATCH
 from dinoseek.vit.check import MAX_PATCHES
@@ -48,6 +50,7 @@ class Settings:
     With `repeats` each round has so many calls instead. `warm_up` calls come before the first
     round. `all_tokens` asks for patch tokens too, where an embedding needs the class token alone.
     With `end_to_end` embedding picture files is measured as well: `pictures`, or drawn ones.
+    `cache_dir` keeps what is found out about engines, as for other commands.
     """
 
     rounds: int = 7
@@ -58,13 +61,14 @@ class Settings:
     percentiles: tuple[float, ...] = USUAL_PERCENTILES
     end_to_end: bool = False
     pictures: tuple[Path, ...] = ()
+    cache_dir: Path | None = None
 
 
 def cases_of(
     models: Sequence[Model],
     engines: Sequence[str],
     *,
-    precisions: Sequence[str] = ("auto",),
+    precisions: Sequence[str] = (AUTO,),
     sizes: Sequence[Size] = ((224, 224),),
     batches: Sequence[int] = (1,),
     threads: Sequence[int] = (1,),
@@ -75,6 +79,18 @@ def cases_of(
         Case(engine=e, precision=p, model=m, size=s, batch=b, threads=t)
         for m, s, b, t, e, p in dict.fromkeys(combinations)
     ]
+
+
+def lack_of(case: Case) -> UsageError | None:
+    """What keeps an engine from it, as far as that can be told without loading it."""
+    if case.engine not in ENGINES:
+        return None  # "auto", or a name that the factory will not know
+    try:
+        if case.precision != AUTO:
+            check_ability(case.engine, case.precision)
+    except UsageError as exc:
+        return exc
+    return None if is_installed(case.engine) else not_installed(case.engine)
 
 
 def parse_size(text: str) -> Size:

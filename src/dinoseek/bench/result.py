@@ -140,6 +140,7 @@ def _cosine(one: Array, other: Array) -> float:
 def document(collected: Collector) -> dict[str, Any]:
     """The whole run, as `--json` writes it."""
     settings = asdict(collected.settings)
+    del settings["cache_dir"]  # whoever reads it need not know where things lie here
     return {
         "dinoseek": "bench",
         "format": FORMAT,

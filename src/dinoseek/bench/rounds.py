@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from dinoseek.bench.machine import free_memory
-from dinoseek.bench.plan import Case, Settings, groups_of
+from dinoseek.bench.plan import Case, Settings, groups_of, lack_of
 from dinoseek.bench.process import Worker
 from dinoseek.errors import DinoseekError
 from dinoseek.vit.ops import Array
@@ -57,9 +57,15 @@ _PEAK_SECONDS = 0.15  # of each round, for each number of threads
 def measure(cases: Sequence[Case], settings: Settings) -> Iterator[Event]:
     """Measures each combination in a process of its own, in rounds of which each has one turn.
 
-    What goes wrong with one is a value, and the others go on.
+    What goes wrong with one is a value, and the others go on; what an engine lacks comes first.
     """
-    for group in groups_of(cases, free_memory()):
+    able = []
+    for case in cases:
+        if lack := lack_of(case):
+            yield LeftOut(case=case, error=lack)
+        else:
+            able.append(case)
+    for group in groups_of(able, free_memory()):
         yield from _measured(group, settings)
 
 
@@ -120,6 +126,7 @@ def _job(case: Case, settings: Settings) -> dict[str, object]:
         "size": case.size,
         "batch": case.batch,
         "threads": case.threads,
+        "cache_dir": str(settings.cache_dir or ""),
         "warm_up": settings.warm_up,
         "all_tokens": settings.all_tokens,
         "end_to_end": settings.end_to_end,

@@ -74,7 +74,7 @@ class EngineTurns:
             self._run()
         answer = {
             "engine": encoder.engine,
-            "precision": getattr(encoder, "precision", "float32"),
+            "precision": encoder.precision,
             "device": str(getattr(encoder, "device", "cpu")),
             "load_s": loaded,
             "peak_memory_mb": _megabytes(peak_bytes(), before),
@@ -121,9 +121,13 @@ def _until(end: float, pictures: list[Any]) -> Iterator[Any]:
 
 
 def _load(job: dict[str, Any]) -> Encoder:
-    precision = job["precision"]
-    more = {} if precision == "auto" else {"precision": precision}
-    return load_encoder(job["weights"], job["engine"], threads=job["threads"], **more)
+    return load_encoder(
+        job["weights"],
+        job["engine"],
+        precision=job["precision"],
+        threads=job["threads"],
+        cache_dir=Path(job["cache_dir"]) if job["cache_dir"] else None,
+    )
 
 
 def _call(encoder: Encoder, job: dict[str, Any]) -> Callable[[], Array]:

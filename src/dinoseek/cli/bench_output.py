@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dinoseek.cli.evaluate_output import escaped, table
+from dinoseek.encoders.precision import short_of
 from dinoseek.errors import printable
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 Run = dict[str, Any]
 Row = dict[str, Any]
 
-_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _NAMES: dict[str, Callable[[Row], str]] = {
-    "engine": lambda r: f"{r['engine']} {_SHORT.get(r['precision'], r['precision'])}",
+    "engine": lambda r: f"{r['engine']} {short_of(r['precision'])}",
     "model": lambda r: r["model"] + (" (random weights)" if r["is_random"] else ""),
     "size": lambda r: f"{r['size'][0]} x {r['size'][1]}",
     "batch": lambda r: f"{r['batch']}",

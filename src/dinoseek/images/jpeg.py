@@ -74,10 +74,10 @@ def _count(data: bytes, pair: bytes) -> int:
     """How often two bytes follow each other: as data.count(pair), in a tenth of the time."""
     word = np.frombuffer(pair, np.uint16)[0]
     found = 0
-    for start in (0, 1):
+    for start in range(min(2, len(data))):
         words = np.frombuffer(data, np.uint16, (len(data) - start) // 2, start)
-        found += np.count_nonzero(words == word)
-    return int(found)
+        found += int(np.count_nonzero(words == word))
+    return found
 
 
 def _is_needed(marker: int, body: bytes) -> bool:

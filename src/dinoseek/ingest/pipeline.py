@@ -29,7 +29,7 @@ from dinoseek.ingest.prepare import Keep, decode_step, read_step
 from dinoseek.ingest.sources import Source, scan
 from dinoseek.ingest.steps import Broken, Ready, Settled, Step, Task
 from dinoseek.ingest.web import WebOptions, fetched
-from dinoseek.vit.blas import thread_count
+from dinoseek.vit.blas import core_count
 
 AnySource: TypeAlias = Source | ListSource | ArchiveSource | FailedBefore
 
@@ -100,7 +100,7 @@ def _outcomes(
         embedder.preset,
         embedder.limits,
         thumbnail=len(folders) < len(sources),
-        workers=_decoders(thread_count()),
+        workers=_decoders(core_count()),
     )
     with gallery.writing() as writer, pool:
         run = _Run(

@@ -77,11 +77,15 @@ def warn_if_slow() -> None:
         )
 
 
+def core_count() -> int:
+    """How many cores this process has."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def thread_count() -> int:
     """How many threads BLAS uses: the cores that this process has, unless the user set fewer."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([cores, *(pool["num_threads"] for pool in kernels())]))
+    return max(1, min([core_count(), *(pool["num_threads"] for pool in kernels())]))
 
 
 _lock = threading.Lock()
