@@ -266,6 +266,15 @@ def test_bad_input_is_told_in_one_line_before_anything_is_measured(
     assert words in result.err
 
 
+def test_an_engine_that_is_named_may_lack_one_precision_but_not_all(measure):
+    both = ("--precision", "fp32", "--precision", "bf16")
+
+    found = measure("--engine", "numpy", "--batch", "1", *both, "--json").json
+
+    assert [each["precision"] for each in found["results"]] == ["float32"]
+    assert [each["code"] for each in found["left_out"]] == ["engine.precision"]
+
+
 def test_an_engine_that_is_not_installed_says_how_to_install_it(measure, monkeypatch):
     monkeypatch.setattr("dinoseek.bench.plan.is_installed", lambda name: name == "numpy")
     monkeypatch.setattr(rounds, "Worker", None)

@@ -16,6 +16,7 @@ from dinoseek.errors import UsageError
 if TYPE_CHECKING:
     from dinoseek.bench.plan import Case, Settings
     from dinoseek.bench.result import Collector
+    from dinoseek.bench.rounds import LeftOut
 
 PARTIAL = 3
 
@@ -142,7 +143,7 @@ def measured(
     )
     for event in events:
         if isinstance(event, LeftOut):
-            if engines[event.case.engine] and not is_fault(event.error.code):
+            if engines[event.case.engine] and is_refusal(event, planned):
                 raise event.error
             if not quiet:
                 click.echo(f"left out: {event.case.describe()}: {event.error.reason}", err=True)
@@ -151,6 +152,15 @@ def measured(
             note = ""
         found.add(event)
     return found
+
+
+def is_refusal(left_out: "LeftOut", planned: "Sequence[Case]") -> bool:
+    """Whether an engine cannot do anything of what is asked, rather than not in one precision."""
+    from dinoseek.bench.plan import lack_of
+
+    if left_out.error.code == "engine.precision":
+        return all(lack_of(case) for case in planned if case.engine == left_out.case.engine)
+    return not is_fault(left_out.error.code)
 
 
 def is_fault(code: str) -> bool:

@@ -40,8 +40,8 @@ _OPTIONS = (
         "models",
         multiple=True,
         metavar="MODEL",
-        help="A model's name, a weights file or a training run; repeatable.  [default: what is here, "
-        "or dinov2-small with random weights]",
+        help="A model's name, a weights file or a training run; repeatable.  [default: what is "
+        "here, or dinov2-small with random weights]",
     ),
     click.option(
         "--random", is_flag=True, help="Random weights of the models' shapes: needs no files."
@@ -70,8 +70,8 @@ _OPTIONS = (
     click.option(
         "--all-tokens", is_flag=True, help="Compute patch tokens too, not the class token alone."
     ),
-    click.option("--end-to-end", is_flag=True, help="Also embed picture files, decoding included.")
-    @click.option(
+    click.option("--end-to-end", is_flag=True, help="Also embed picture files, decoding included."),
+    click.option(
         "--images",
         type=click.Path(path_type=Path),
         help=f"The folder of pictures for that: the first {_PICTURES}.  [default: drawn ones]",
@@ -90,8 +90,10 @@ _OPTIONS = (
         show_default=True,
         help="Turns that each combination has.",
     ),
-    click.option("--repeats", type=click.IntRange(1, 100_000), help="Calls in a turn, for --seconds.")
-    @click.option(
+    click.option(
+        "--repeats", type=click.IntRange(1, 100_000), help="Calls in a turn, for --seconds."
+    ),
+    click.option(
         "--warm-up",
         type=click.IntRange(1, 1000),
         default=3,
