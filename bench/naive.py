@@ -1,6 +1,6 @@
 """DINOv2 forward as a course's NumPy code does it: one image, one patch and one layer at a time.
 
-Written from descriptions of such code, as the baseline of bench/engines.py: a Python loop over
+Written from descriptions of such code, as the baseline of bench/peers.py: a Python loop over
 patches, tanh GELU, (out, in) weights used as they are, separate q, k and v, new arrays everywhere.
 With `pixels` in float64, as Python-float means and standard deviations make them, all of it runs in
 float64.
