@@ -131,14 +131,14 @@ def runner(torch, class_tokens, options):
     return run
 
 
-def engine(torch, params, config, options):
+def engine(_torch, params, config, options):
     from dinoseek.encoders.torch_encoder import TorchEncoder
 
     encoder = TorchEncoder(params, config, precision="bfloat16", device=options.device)
     return encoder.class_tokens
 
 
-def onnx(torch, params, config, options):
+def onnx(_torch, params, config, options):
     import onnxruntime
 
     from dinoseek.encoders.onnx_encoder import OnnxEncoder
