@@ -16,7 +16,7 @@ from dinoseek.vit.ops import Array, Params
 from dinoseek.weights.checkpoint import Checkpoint, open_checkpoint, read_json
 from dinoseek.weights.infer import Plan, agreed, make_plan, tensor_shapes
 from dinoseek.weights.naming import Recipe, flatten, nest
-from dinoseek.weights.save import CONFIG_KEY, save_params
+from dinoseek.weights.save import CONFIG_KEY, as_stored, save_params
 from dinoseek.weights.stored import FLOATS, StoredTensor
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def verify_saved(
         wrong = [
             name
             for name, values in read_tensors(checkpoint, plan)
-            if not np.array_equal(values, np.asarray(expected[name], dtype).astype(np.float32))
+            if not np.array_equal(values, as_stored(expected[name], dtype).astype(np.float32))
         ]
     if wrong or plan.config != config:
         reason = (
