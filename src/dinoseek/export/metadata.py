@@ -10,9 +10,7 @@ from dinoseek.images.preprocess import MEAN, STD
 from dinoseek.weights.save import CONFIG_KEY
 
 
-def metadata_of(
-    loaded: Loaded, options: ExportOptions, fingerprint: Fingerprint
-) -> dict[str, str]:
+def metadata_of(loaded: Loaded, options: ExportOptions, fingerprint: Fingerprint) -> dict[str, str]:
     """The texts by name, which begins with "dinoseek."; what is no text is JSON."""
     said = {
         MODEL_KEY: loaded.name,

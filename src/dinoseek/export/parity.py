@@ -34,9 +34,10 @@ class Limit:
     max_abs: float | None = None
 
 
-# float32: what rounding makes of different orders of adding, with room for other processors.
+# float32: what rounding makes of different orders of adding, ten times what DINOv2-small shows. A
+# wrong interpolation of positions has cosines of 0.99999 (Hugging Face's against Facebook's).
 LIMITS: Mapping[str, Limit] = {
-    "float32": Limit(cosine=1 - 1e-6, tokens_mean=1 - 1e-6, max_abs=1e-3),
+    "float32": Limit(cosine=1 - 1e-6, tokens_mean=1 - 1e-6, max_abs=5e-3),
     "float16": Limit(cosine=0.9999, tokens_mean=0.999),
     "bfloat16": Limit(cosine=0.999, tokens_mean=0.995),
     "int8": Limit(cosine=0.95, tokens_mean=0.9),

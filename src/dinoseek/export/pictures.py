@@ -40,20 +40,23 @@ class Picture:
     label: str | None = None
 
 
-def pictures_in(path: Path, most: int = MOST) -> list[Picture]:
-    """At most `most` pictures of a folder or a gallery, evenly spread; unreadable ones are left out.
+def pictures_in(path: Path, most: int = MOST) -> Iterator[Picture]:
+    """Yields at most `most` pictures of a folder or a gallery, evenly spread over it.
 
-    Labels are the names of folders in the folder, or what the gallery's metadata calls label or
-    class. Raises MachineError if there is no such folder, UsageError export.pictures if there is
-    no picture in it.
+    Those that cannot be read are left out, with a warning. Labels are the names of folders in the
+    folder, or what the gallery's metadata calls label or class. Raises MachineError if there is no
+    such folder, UsageError export.pictures if there is no picture in it.
     """
     found = _of_gallery(path, most) if (path / RECORD).exists() else _of_folder(path, most)
-    pictures = [picture for picture in map(_opened, found) if picture is not None]
-    if not pictures:
+    some = False
+    for picture in map(_opened, found):
+        if picture is not None:
+            some = True
+            yield picture
+    if not some:
         reason = "it has no picture that can be read"
         fix = "name a folder of pictures, or a gallery whose files are there"
         raise UsageError("export.pictures", path, reason, fix=fix)
-    return pictures
 
 
 def shrunk(image: Image.Image, label: str | None = None) -> Picture:

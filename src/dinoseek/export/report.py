@@ -36,10 +36,9 @@ class Report:
     fingerprint: Fingerprint
     licence: str
     runtime: str
-    tried: Sequence[Tried]
-    tokens: Mapping[str, Agreement]
+    tried: Sequence[Tried] = ()
+    tokens: Mapping[str, Agreement] = field(default_factory=dict)
     retrieval: Retrieval | None = None
-    notes: Sequence[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The report for the file beside the model."""
@@ -55,7 +54,6 @@ class Report:
             "tokens": {name: asdict(each) for name, each in self.tokens.items()},
             "tried": [asdict(each) for each in self.tried],
             "retrieval": asdict(self.retrieval) if self.retrieval else None,
-            "notes": list(self.notes),
         }
 
     def line(self) -> str:

@@ -1,8 +1,9 @@
 """The batches that an exported file is tried on, and what the NumPy engine makes of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,13 @@ from dinoseek.vit.ops import Array
 
 Images = NDArray[np.uint8]  # (b, H, W, 3)
 Outputs = Mapping[str, Array]  # cls, registers, patches, embedding
+Watch: TypeAlias = Callable[[Sequence[Images], str], Iterable[Images]]  # draws a bar
 
 # (rows, columns, images): upright, wide, tall; the grid of the weights themselves comes besides.
 _GRIDS = ((16, 16, 3), (10, 23, 2), (21, 13, 1))
 _BATCHES = (3, 1)  # of a fixed size
+_USUAL = 16  # rows and columns of patches where pictures are searched for
+_AT_ONCE = 8
 
 
 class Runner(Protocol):
@@ -35,10 +39,55 @@ class Runner(Protocol):
     def __call__(self, images: Images) -> Outputs: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Batches whose tokens are compared, and those whose images are searched for, in order."""
+
+    compared: Sequence[Images]
+    searched: Sequence[Images] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What somebody makes of trials: the outputs of each batch, and class tokens (m, d)."""
+
+    outputs: Sequence[Outputs]
+    classes: Array
+
+
+def seen(run: Runner, trials: Trials, watch: Watch, doing: str) -> Seen:
+    """Runs trials."""
+    batches = [*trials.compared, *trials.searched]
+    outputs: list[Outputs] = []
+    classes: list[Array] = [np.empty((0, 0), np.float32)]
+    for position, images in enumerate(watch(batches, doing)):
+        found = run(images)
+        if position < len(trials.compared):
+            outputs.append(found)
+        else:
+            classes.append(found["cls"])
+    return Seen(outputs=outputs, classes=np.concatenate(classes[1:] or classes))
+
+
 def trials_of(
+    pictures: Sequence[Picture], options: ExportOptions, config: ViTConfig, *, search: bool
+) -> Trials:
+    """Batches of several sizes, or several of the one size that a file takes.
+
+    With `search` all pictures besides, at that size or the usual one.
+    """
+    height, width = options.size or (_USUAL * config.patch_size,) * 2
+    images = [picture.image for picture in pictures if search]
+    parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
+    return Trials(
+        compared=_compared(pictures, options, config),
+        searched=[batch(part, height, width) for part in parts],
+    )
+
+
+def _compared(
     pictures: Sequence[Picture], options: ExportOptions, config: ViTConfig
 ) -> list[Images]:
-    """Batches of several sizes, or several batches of the one size that a file takes."""
     patch, native = config.patch_size, config.grid
     if options.size is not None:
         shapes = [(*options.size, count) for count in _BATCHES]

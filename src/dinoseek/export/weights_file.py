@@ -7,6 +7,8 @@ from dinoseek.encoders.numpy_encoder import NumpyEncoder
 from dinoseek.export.loaded import Loaded
 from dinoseek.export.options import ExportOptions
 from dinoseek.export.trials import Images, Outputs, outputs_of, pixels_of
+from dinoseek.vit.config import ViTConfig
+from dinoseek.vit.ops import Params
 from dinoseek.weights.load import load_params, save_params
 from dinoseek.weights.save import StoredFloat
 
@@ -25,14 +27,26 @@ def write_weights(
     save_params(path, loaded.params, loaded.config, dtype=dtype, metadata=dict(metadata))
 
 
-class WeightsRunner:
-    """A weights file as `--model` takes it. Raises WeightsError if it cannot be read back."""
+class NumpyRunner:
+    """The NumPy engine under the outputs' names; it takes the parameters out of `params`."""
 
     runtime = "dinoseek's NumPy engine"
 
-    def __init__(self, path: Path, pos_flavour: str, threads: int | None = None) -> None:
-        params, config = load_params(path)
+    def __init__(
+        self,
+        params: Params,
+        config: ViTConfig,
+        *,
+        unit_length: bool = False,
+        threads: int | None = None,
+    ) -> None:
         self._encoder = NumpyEncoder(params, config, threads=threads)
+        self._unit_length = unit_length
 
     def __call__(self, images: Images) -> Outputs:
-        return outputs_of(self._encoder(pixels_of(images)), unit_length=False)
+        return outputs_of(self._encoder(pixels_of(images)), unit_length=self._unit_length)
+
+
+def read_weights(path: Path, threads: int | None = None) -> NumpyRunner:
+    """A weights file as `--model` takes it. Raises WeightsError if it cannot be read back."""
+    return NumpyRunner(*load_params(path), threads=threads)

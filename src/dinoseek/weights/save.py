@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from dinoseek.errors import MachineError, UsageError, WeightsError
 from dinoseek.vit.config import ViTConfig
-from dinoseek.vit.ops import Array, Params
+from dinoseek.vit.ops import Params
 from dinoseek.weights.naming import flatten
 from dinoseek.weights.npz_file import CONFIG_ENTRY
 
@@ -73,7 +73,7 @@ def converted(path: Path, params: Params, dtype: str) -> dict[str, NDArray[np.fl
     return tensors
 
 
-def as_stored(values: Array, dtype: str) -> NDArray[np.floating]:
+def as_stored(values: object, dtype: str) -> NDArray[np.floating]:
     """The values in `dtype`; for bfloat16, which NumPy lacks, the float32 nearest that it can hold.
 
     What is too large becomes infinite.
