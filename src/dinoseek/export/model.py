@@ -11,7 +11,7 @@ from dinoseek.export.loaded import Loaded, fingerprint_of, load
 from dinoseek.export.metadata import metadata_of
 from dinoseek.export.onnx_file import OnnxRunner, onnx_runtime, write_onnx
 from dinoseek.export.openvino_file import OpenvinoRunner, open_vino, write_openvino
-from dinoseek.export.options import ExportOptions, check_size
+from dinoseek.export.options import GRAPHS, ExportOptions, check_size
 from dinoseek.export.parity import Agreement, agreements, fault_of, together
 from dinoseek.export.pictures import Picture
 from dinoseek.export.report import SUFFIX, Report, Tried
@@ -167,6 +167,10 @@ def _tried(images: Images, tokens: dict[str, Agreement]) -> Tried:
 
 
 def _refused(path: Path, code: str, reason: str, report: Report) -> WeightsError:
-    full = report.options.precision == "float32"
-    fix = "try another version of the runtime" if full else "a higher --precision keeps more"
+    options = report.options
+    fix = "a higher --precision keeps more"
+    if options.precision == "float32":
+        fix = "try another version of the runtime"
+    elif options.format in GRAPHS and options.size is None:  # positions are computed, and rounded
+        fix = "one --size or a higher --precision keeps more"
     return WeightsError(code, path, f"{reason} (by {report.runtime}); it was not kept", fix=fix)
