@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import pytest
 
@@ -26,6 +27,18 @@ def test_files_take_their_places_together(tmp_path):
         assert names(tmp_path) == [folder.name]
 
     assert names(tmp_path) == ["m.bin", "m.xml"]
+
+
+def test_files_have_the_permissions_that_the_user_wants(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with placing(tmp_path / "m.xml") as folder:
+            write_two(folder)
+            (folder / "m.bin").chmod(0o600)
+    finally:
+        os.umask(old)
+
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o640}
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])

@@ -363,6 +363,22 @@ except DinoseekError as error:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_openvino_cannot_write_is_told(weights, pictures, tmp_path, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+
+    def refuse(*_arguments, **_options):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", refuse)
+    options = ExportOptions(format="openvino")
+
+    with pytest.raises(MachineError, match=r"cannot write it .*; check .* the space") as caught:
+        export_model(weights(), tmp_path / "m.xml", options, pictures=pictures)
+
+    assert caught.value.subject == str(tmp_path / "m.xml")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_there_is_told(weights, pictures, tmp_path):
     options = ExportOptions(format="npz")
 

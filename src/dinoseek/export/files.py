@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,9 @@ def _place(folder: Path, target: Path, *, force: bool) -> None:
     files = sorted(folder.iterdir(), key=lambda file: file.name == target.name)
     places = [target.with_name(file.name) for file in files]
     refuse_existing(places, force=force)
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # as the user's umask wants it
     for file in files:
+        file.chmod(mode)  # onnx keeps what is large to its owner
         sync(file)
     moved: list[Path] = []
     try:
@@ -69,5 +72,6 @@ def _place(folder: Path, target: Path, *, force: bool) -> None:
 def _refused(target: Path, exc: OSError) -> MachineError:
     full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     code = "disk.full" if full else "export.unwritable"
-    fix = "free some space" if full else "check the folder and its permissions"
+    more = "check the folder, its permissions and the space on the disk"
+    fix = "free some space" if full else more
     return MachineError(code, target, exc.strerror or str(exc), fix=fix)
