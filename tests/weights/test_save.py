@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from dinoseek.errors import MachineError, UsageError, WeightsError
-from dinoseek.weights.load import load_params, save_params
+from dinoseek.weights.load import load_params, save_params, verify_saved
 
 
 def test_other_readers_find_facebooks_names_in_safetensors(tiny, tmp_path):
@@ -41,6 +42,42 @@ def test_float16_halves_the_file_and_loads_as_float32(tiny, same, tmp_path, suff
 
     assert half.stat().st_size < 0.6 * full.stat().st_size
     assert same(load_params(half)[0], tiny.flat)
+
+
+def test_bfloat16_is_what_another_library_rounds_to(tiny, same, tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    params = tiny.params
+    rng = np.random.default_rng(0)
+    params["norm"]["bias"] = rng.standard_normal(64, dtype=np.float32) * 1e5
+    params["norm"]["weight"] = (1 + np.arange(64) * 2**-9).astype(np.float32)  # ties, too
+    path = tmp_path / "m.safetensors"
+
+    save_params(path, params, tiny.config, dtype="bfloat16", metadata={"made by": "me"})
+
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata()["made by"] == "me"
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"BF16"}  # noqa: SIM118
+    found = load_params(path)[0]["norm"]
+    for name, values in found.items():
+        expected = params["norm"][name].astype(ml_dtypes.bfloat16).astype(np.float32)
+        assert np.array_equal(values, expected)
+        assert not np.array_equal(values, params["norm"][name])
+    verify_saved(path, params, tiny.config, dtype="bfloat16")
+
+
+def test_npz_has_no_bfloat16(tiny, tmp_path):
+    with pytest.raises(UsageError, match=r"name it \.safetensors"):
+        save_params(tmp_path / "m.npz", tiny.params, tiny.config, dtype="bfloat16")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_bfloat16_cannot_hold_are_refused(tiny, tmp_path):
+    params = tiny.params
+    params["norm"]["bias"] = np.full(64, np.finfo(np.float32).max)
+
+    with pytest.raises(WeightsError, match=r"norm\.bias has values that bfloat16 cannot hold"):
+        save_params(tmp_path / "m.safetensors", params, tiny.config, dtype="bfloat16")
 
 
 @settings(
