@@ -12,6 +12,8 @@ from safetensors import safe_open
 import dinoseek
 from dinoseek.errors import MachineError, UsageError, WeightsError
 from dinoseek.export import model as exporting
+from dinoseek.export import options as option_module
+from dinoseek.export import parity
 from dinoseek.export.model import export_model
 from dinoseek.export.options import ExportOptions
 from dinoseek.export.trials import batch, pixels_of
@@ -20,6 +22,8 @@ from dinoseek.vit.model import forward
 from dinoseek.vit.pos_embed import resample
 from dinoseek.weights.digest import params_digest
 from dinoseek.weights.load import load_params
+
+from .conftest import drawn
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "npz": ".npz", "safetensors": ".safetensors"}
 NEEDS = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
@@ -392,3 +396,68 @@ def test_pixels_of_a_batch_are_those_of_the_preset(pictures):
 
     assert np.array_equal(batch(images, 224, 224), np.stack([preset.apply(i) for i in images]))
     assert pixels_of(batch(images, 28, 42)).shape == (2, 3, 28, 42)
+
+
+@pytest.fixture
+def rough(monkeypatch):
+    """Lets int8 be asked for, and rounds weights to 255 steps of `coarse` times what is usual."""
+    need("onnx")
+    real = exporting.write_onnx
+    coarse = [1]
+
+    def rounded(weight):
+        step = np.abs(weight).max(axis=1, keepdims=True) / 127 * coarse[0]
+        return (np.round(weight / step) * step).astype(np.float32)
+
+    def write(path, loaded, options, metadata):
+        blocks = []
+        for block in loaded.params["blocks"]:
+            qkv = {**block["attn"]["qkv"], "weight": rounded(block["attn"]["qkv"]["weight"])}
+            blocks.append({**block, "attn": {**block["attn"], "qkv": qkv}})
+        params = {**loaded.params, "blocks": blocks}
+        full = replace(options, precision="float32")
+        real(path, replace(loaded, params=params), full, metadata)
+
+    monkeypatch.setitem(option_module._ABILITIES, "onnx", ("float32", "int8"))
+    monkeypatch.setattr(exporting, "write_onnx", write)
+    return coarse
+
+
+def many(count):
+    return [drawn(number, label=str(number % 4)) for number in range(count)]
+
+
+INT8 = {"format": "onnx", "precision": "int8", "size": (28, 28)}
+
+
+def test_int8_is_measured_by_searches(weights, rough, tmp_path):
+    pictures = many(50)
+
+    report = export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=pictures)
+
+    told = json.loads((tmp_path / "m.onnx.report.json").read_text("utf-8"))["retrieval"]
+    assert told["pictures"] == 50
+    assert 0.95 <= told["overlap"] <= 1
+    assert told["chance"] == pytest.approx(10 / 49)
+    assert 0 <= told["recall_at_1"] <= 1
+    assert abs(told["recall_at_1"] - told["recall_at_1_float32"]) < 0.1
+    assert "of the first 10 hits" in report.line()
+    assert "Recall@1" in report.line()
+
+
+def test_int8_that_finds_other_hits_is_not_kept(weights, rough, tmp_path, monkeypatch):
+    rough[0] = 400  # nothing is left of them
+    monkeypatch.setitem(parity.LIMITS, "int8", parity.Limit(cosine=-1, tokens_mean=-1))
+
+    with pytest.raises(WeightsError, match="of the first hits stay, 95% must") as caught:
+        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(50))
+
+    assert caught.value.code == "export.retrieval"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_not_measured_on_a_few_pictures(weights, rough, tmp_path):
+    with pytest.raises(UsageError, match="50 pictures or more, not on 49; name a folder"):
+        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(49))
+
+    assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-# Where --images names none: enough to measure int8 on, else one of each family.
-_OF_EACH, _OF_EACH_INT8 = 1, 8
+# Pictures of each family, where --images names none.
+_OF_EACH, _OF_EACH_SEARCHED = 1, 8
 
 # Some have names of their own: a setting `model` or `precision` says how other commands run a
 # model, and must not decide what is written.
@@ -119,14 +119,13 @@ def write_model(
 ) -> None:
     """Exports a model, and tells how it compares."""
     from dinoseek.export.model import export_model
-    from dinoseek.export.pictures import pictures_in
 
     options = _options(target, **graph)
     report = export_model(
         source,
         target,
         options,
-        pictures=pictures_in(images) if images else _drawn(options),
+        pictures=_pictures(images, options),
         pos_flavour=pos_flavour,
         threads=threads,
         models_dir=models_dir,
@@ -162,12 +161,21 @@ def _options(
     )
 
 
-def _drawn(options: "ExportOptions") -> "Iterator[Picture]":
-    """Pictures of the demo, labelled by what they show."""
+def _pictures(images: Path | None, options: "ExportOptions") -> "Iterator[Picture]":
+    """Those of a folder or gallery, else drawn ones; many if searches are to be compared."""
+    from dinoseek.export.pictures import FEW, MOST, pictures_in
+
+    search = options.precision == "int8"
+    if images is not None:
+        return pictures_in(images, MOST if search else FEW)
+    return _drawn(_OF_EACH_SEARCHED if search else _OF_EACH)
+
+
+def _drawn(count: int) -> "Iterator[Picture]":
+    """Pictures of the demo, `count` of each family, labelled by what they show."""
     from dinoseek.export.pictures import shrunk
     from dinoseek.report.demo_gallery import FAMILIES, draw
 
-    count = _OF_EACH_INT8 if options.precision == "int8" else _OF_EACH
     for number, (family, paint) in enumerate(FAMILIES.items()):
         for i in range(count):
             yield shrunk(draw(paint, seed=1000 * number + i), family)

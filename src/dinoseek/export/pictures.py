@@ -25,6 +25,7 @@ T = TypeVar("T")
 Source = Path | bytes
 
 MOST = 200
+FEW = 8  # where only tokens are compared
 
 # Nothing is looked at in more pixels than DINOv2 was trained with.
 _SIDE = GRID * PATCH
