@@ -16,6 +16,7 @@ from dinoseek.export import options as option_module
 from dinoseek.export import parity
 from dinoseek.export.model import export_model
 from dinoseek.export.options import ExportOptions
+from dinoseek.export.pictures import pictures_in
 from dinoseek.export.trials import batch, pixels_of
 from dinoseek.fingerprint import Fingerprint
 from dinoseek.vit.model import forward
@@ -461,3 +462,21 @@ def test_int8_is_not_measured_on_a_few_pictures(weights, rough, tmp_path):
         export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(49))
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("format", "precision", "gap"),
+    [("onnx", "float32", 1e-9), ("openvino", "float32", 1e-9), ("openvino", "bfloat16", 1e-3)],
+)
+def test_real_weights_stay_what_they_are_on_photographs(shared, tmp_path, format, precision, gap):
+    need(format)
+    report = export_model(
+        shared / "weights" / "dav2-vits14-fp16.safetensors",
+        tmp_path / f"m{SUFFIXES[format]}",
+        ExportOptions(format=format, precision=precision, size=(224, 224)),
+        pictures=pictures_in(shared / "data" / "coco128" / "images", most=4),
+    )
+
+    assert 1 - report.tokens["cls"].cosine_min < gap
+    assert (report.fingerprint.dim, report.licence) == (384, "unknown")
