@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dinoseek.cli.demo_products import products_options
 from dinoseek.cli.options import ModelChoice, model_options
 from dinoseek.errors import DinoseekError, MachineError, UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder
-    from dinoseek.encoders.factory import Work
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
     from dinoseek.ingest.lists import ListSource
     from dinoseek.ingest.pipeline import AnySource
     from dinoseek.ingest.sources import Source
+    from dinoseek.products.order import Order
     from dinoseek.report.pictures import Result
 
 QUERIES = 6
 HITS = 6
 _PAGE = "index.html"
+_FIGURES = "evaluation.html"
 _GALLERY = "demo.dino"
 _COPIED, _SHRUNK = "sunset-03.jpg", "city-05.jpg"
 _OURS = b'name="generator" content="dinoseek"'
@@ -48,26 +50,45 @@ class Chosen:
 )
 @click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
 @click.option("--download", is_flag=True, help="Fetch DINOv2-small first if it is not here.")
+@products_options
 @model_options
 def command(
-    *, folder: Path | None, out: Path, open_page: bool, download: bool, choice: ModelChoice
+    *,
+    folder: Path | None,
+    out: Path,
+    open_page: bool,
+    download: bool,
+    order: "Order | None",
+    choice: ModelChoice,
 ) -> int:
     """\b
     Examples:
       dinoseek demo
       dinoseek demo --download --open
       dinoseek demo ~/Pictures --out /tmp/demo
+      dinoseek demo --products --size 256 --background clutter
 
     Draws a small gallery, or takes the pictures of FOLDER, puts them into a gallery, searches with
     some of them, and writes a page with what was found. It uses DINOv2-small if its weights are on
     this machine, else a built-in embedder that compares colours. Nothing is fetched without
-    --download.
+    --download. With --products it draws a data set and measures the model too.
     """
+    refuse_foreign_page(out / _PAGE)
+    chosen = choose(choice, download=download)
+    if order is None:
+        page = show_pictures(folder, out, chosen)
+    else:
+        page = show_products(folder or out / "products", out, chosen, order)
+    if open_page and not webbrowser.open(page.as_uri()):
+        click.echo("no browser was found to open it in", err=True)
+    return 0
+
+
+def show_pictures(folder: Path | None, out: Path, chosen: Chosen) -> Path:
+    """Searches the pictures of a folder, or drawn ones; returns the page."""
     from dinoseek.gallery.factory import open_gallery
     from dinoseek.ingest.sources import from_folder
 
-    refuse_foreign_page(out / _PAGE)
-    chosen = choose(choice, download=download, expect="many" if folder else "few")
     source = from_folder(folder or draw(out / "pictures"))
     listed = [source] if folder else [describe(out / "pictures.csv", source.folder)]
     with open_gallery(out / _GALLERY, chosen.embedder) as gallery:
@@ -75,23 +96,47 @@ def command(
         images = len(gallery)
     page = write_page(out, results, chosen.embedder, images)
     tell(results, chosen, page, out / _GALLERY)
-    if open_page and not webbrowser.open(page.as_uri()):
-        click.echo("no browser was found to open it in", err=True)
-    return 0
+    return page
 
 
-def choose(choice: ModelChoice, *, download: bool, expect: "Work" = "many") -> Chosen:
+def show_products(folder: Path, out: Path, chosen: Chosen, order: "Order") -> Path:
+    """Draws products, searches their test half and measures the model; returns the page."""
+    from dinoseek.cli import demo_products as products
+    from dinoseek.cli.evaluate_output import write_evaluation
+    from dinoseek.cli.index import fill
+    from dinoseek.cli.index import tell as tell_filled
+    from dinoseek.gallery.factory import open_gallery
+    from dinoseek.report.evaluation import write_page as write_evaluation_page
+
+    figures = (out / _FIGURES).absolute()
+    refuse_foreign_page(figures)
+    dataset = products.draw_products(folder, order)
+    path = out / f"{folder.name}.dino"
+    with open_gallery(path, chosen.embedder) as gallery:
+        filled = fill(gallery, [products.describe(out / "products.csv", dataset)])
+        tell_filled(*filled, path, len(gallery))
+        results = search_all(gallery, products.one_of_each(dataset, QUERIES))
+        found = products.measure(gallery, dataset)
+        page = write_page(out, results, chosen.embedder, len(gallery))
+    write_evaluation_page(figures, found, dataset.root)
+    write_evaluation(found, as_json=False, markdown=False)
+    click.echo(f"The page with these figures: {printable(figures)}\n")
+    tell(results, chosen, page, path)
+    return page
+
+
+def choose(choice: ModelChoice, *, download: bool) -> Chosen:
     """The model that was asked for, else DINOv2-small if it is to be had, else the built-in one."""
     from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
     from dinoseek.weights.hub import find_weights
 
     if choice.model is not None:
-        return Chosen(embedder=choice.load(expect=expect))
+        return Chosen(embedder=choice.load())
     why = f"the weights of {DEFAULT_MODEL} are not on this machine"
     if find_weights(DEFAULT_MODEL, choice.models_dir) is None and download:
         why = fetch(DEFAULT_MODEL, choice.models_dir) or why
     if find_weights(DEFAULT_MODEL, choice.models_dir) is not None:
-        return Chosen(embedder=choice.load(expect=expect))
+        return Chosen(embedder=choice.load())
     return Chosen(embedder=replace(choice, model=COLOR_HISTOGRAM).load(), why=why)
 
 
