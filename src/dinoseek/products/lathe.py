@@ -13,6 +13,7 @@ Point = tuple[float, float]  # radius, height
 Lines = NDArray[np.intp]
 
 _SEAM = np.float32(1e-5)  # lines overlap by this, so that no ray slips through between them
+_FLAT = 0.9  # outlines that are flatter where they meet the axis have no tip there
 _CREASE = 0.64  # outlines that turn by less than 50 degrees are seen as rounded
 
 
@@ -111,6 +112,6 @@ def _normals_at_ends(solid: Lathe) -> Array:
             mean = normal[here - 1] + normal[after]
             ends[here - 1, 1] = ends[after, 0] = mean / np.hypot(*mean)
     for place, side in ((0, 0), (-1, 1)):
-        if outline[place, 0] == 0 and abs(normal[place, 1]) > _CREASE:  # no tip on the axis
+        if outline[place, 0] == 0 and abs(normal[place, 1]) > _FLAT:
             ends[place, side] = 0, np.sign(normal[place, 1])
     return ends

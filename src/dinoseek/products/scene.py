@@ -110,7 +110,7 @@ def hull(product: Product) -> tuple[Array, float]:
 
 
 def _passing(thing: Placed, origin: Array, direction: Array) -> tuple[Ids, Array, Array, Array]:
-    """Which rays come near a thing; where they enter its ball, and their directions, to it.
+    """Which rays come near a thing; where they reach its ball, and their directions, to it.
 
     Also how far (n,) they have come there: near the thing, its surface is found more exactly.
     """
@@ -118,7 +118,8 @@ def _passing(thing: Placed, origin: Array, direction: Array) -> tuple[Ids, Array
     gap = center - origin
     ahead = dot(gap, direction)
     near = np.flatnonzero((dot(gap, gap) - ahead**2 < radius**2) & (ahead > -radius))
-    along, gone = direction[:, near], np.maximum(ahead[near] - np.float32(radius), 0)
+    # A little before the ball, since a thing may be as large as its ball.
+    along, gone = direction[:, near], np.maximum(ahead[near] - np.float32(1.05 * radius), 0)
     starts = (origin if origin.shape[1] == 1 else origin[:, near]) + along * gone
     return near, thing.inside(starts), thing.axes.T @ along, gone
 

@@ -75,12 +75,13 @@ def jar(rng: Rng) -> list[Piece]:
     wide, high, mouth = rng.uniform(0.65, 0.8), rng.uniform(0.9, 1.25), rng.uniform(0.42, 0.55)
     side = _curve((mouth, 0.0), (wide * 1.15, 0.12), (wide * 1.15, high - 0.1), (mouth, high))
     lid = _curve((mouth + 0.06, 0.0), (mouth + 0.06, 0.16), (mouth * 0.5, 0.2), (0.09, 0.2))
-    knob = [(0.1 * x, 0.28 + 0.1 * y) for x, y in _circle(12)[3:10]]  # bottom to top
+    right = [*_circle(12)[10:12], *_circle(12)[:3]]  # from near the bottom to near the top
+    knob = [(0.1 * x, 0.28 + 0.1 * y) for x, y in right]
     return [
         _turned([(0.0, 0.0), *side, (0.0, high)]),
         Piece(solid=Lathe(((0.0, 0.0), *lid, (0.0, 0.2))), at=(0, 0, high), finish="figure"),
         Piece(
-            solid=Lathe(((0.0, 0.18), *knob[:-1], (0.0, 0.38))), at=(0, 0, high), finish="figure"
+            solid=Lathe(((0.0, 0.18), *knob, (0.0, 0.38))), at=(0, 0, high), finish="figure"
         ),
     ]
 
