@@ -193,3 +193,68 @@ def test_real_weights_that_are_here_are_used(demo, shared, photos):
 
     assert "embedded with dav2-vits14-fp16, official, cls" in said.out
     assert "dav2-vits14-fp16" in (out / "index.html").read_text(encoding="utf-8")
+
+
+PRODUCTS = ["--products", "--classes", 20, "--size", 24, "--model", "color-histogram"]
+
+
+def test_products_are_drawn_searched_and_measured(demo):
+    out, said = demo(*PRODUCTS, "--seed", 4)
+
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count('<section class="search"') == 6
+    listed = (out / "products/Ebay_test.txt").read_text().splitlines()[1:]
+    with open_gallery(out / "products.dino", readonly=True) as gallery:
+        assert gallery.info()["images"] == len(listed)
+        mugs = gallery.get(gallery.matching(parse('kind = "mug"')))
+    assert len(mugs) == sum("mug_final" in line for line in listed)
+    assert {record.caption for record in mugs} == {"a mug"}
+    assert f"{len(listed)} queries against {len(listed)} images" in said.out
+    assert "recall@1" in said.out
+    assert str(out / "evaluation.html") in said.out
+    assert (out / "evaluation.html").is_file()
+
+
+def test_the_figures_of_the_demo_are_those_that_evaluate_gives(demo, capsys):
+    out, said = demo(*PRODUCTS)
+
+    words = ["evaluate", "sop", "--data", str(out / "products"), "--unofficial"]
+    assert run([*words, "--model", "color-histogram"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) > 5
+    assert said.out.splitlines()[: len(table)] == table
+
+
+def test_products_go_to_the_folder_that_is_named_and_are_drawn_once(demo, tmp_path):
+    out, _ = demo(tmp_path / "shop", *PRODUCTS)
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "shop").rglob("*.JPG")}
+
+    _, said = demo(tmp_path / "shop", *PRODUCTS)
+
+    assert before
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert (out / "shop.dino").is_dir()
+    assert "0 stored" in said.err
+
+
+def test_products_are_not_drawn_among_the_files_of_someone_else(demo, photos):
+    before = sorted(photos.rglob("*"))
+
+    _, said = demo(photos, *PRODUCTS, expected=2)
+
+    assert "other files" in said.err
+    assert sorted(photos.rglob("*")) == before
+
+
+@pytest.mark.parametrize("flag", ["--classes", "--size", "--seed"])
+def test_what_only_products_have_needs_products(flag, demo):
+    _, said = demo(flag, 20, expected=2)
+
+    assert f"{flag}: only says how --products draws" in said.err
+
+
+def test_products_that_cannot_be_are_refused_in_one_line(demo):
+    out, said = demo("--products", "--size", 4, expected=2)
+
+    assert said.err.splitlines()[-1] == "error: size: is 4, expected 16 to 1,024"
+    assert not out.exists()

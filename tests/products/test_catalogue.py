@@ -54,17 +54,17 @@ def test_each_pattern_has_the_same_shares_of_its_colours(number):
 @pytest.mark.parametrize(
     ("kind", "formula"),
     [
-        ("stripes", lambda x, y, z: math.sin(x)),
-        ("checks", lambda x, y, z: math.sin(x) * math.sin(y)),
-        ("rings", lambda x, y, z: math.sin(math.sqrt(x * x + y * y + z * z))),
-        ("dots", lambda x, y, z: (math.cos(x) + math.cos(y) + math.cos(z)) / 2 - 0.4),
+        ("stripes", lambda p: math.sin(p[0])),
+        ("checks", lambda p: math.sin(p[0]) * math.sin(p[1])),
+        ("rings", lambda p: math.sin(math.hypot(*p))),
+        ("dots", lambda p: sum(map(math.cos, p)) / 2 - 0.4),
     ],
 )
 def test_a_field_is_what_its_formula_says(kind, formula):
     texture = Texture(kind=kind, colors=((0, 0, 0),) * 3, frequency=3, phase=(0.5, 1, 2))
     points = np.random.default_rng(1).uniform(-1, 1, (3, 20)).astype(np.float32)
 
-    expected = [formula(3 * x + 0.5, 3 * y + 1, 3 * z + 2) for x, y, z in points.T.tolist()]
+    expected = [formula((3 * x + 0.5, 3 * y + 1, 3 * z + 2)) for x, y, z in points.T.tolist()]
 
     np.testing.assert_allclose(field_at(texture, points), expected, atol=1e-5)
 

@@ -80,9 +80,7 @@ def jar(rng: Rng) -> list[Piece]:
     return [
         _turned([(0.0, 0.0), *side, (0.0, high)]),
         Piece(solid=Lathe(((0.0, 0.0), *lid, (0.0, 0.2))), at=(0, 0, high), finish="figure"),
-        Piece(
-            solid=Lathe(((0.0, 0.18), *knob, (0.0, 0.38))), at=(0, 0, high), finish="figure"
-        ),
+        Piece(solid=Lathe(((0.0, 0.18), *knob, (0.0, 0.38))), at=(0, 0, high), finish="figure"),
     ]
 
 
