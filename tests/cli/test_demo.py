@@ -219,7 +219,7 @@ def test_the_figures_of_the_demo_are_those_that_evaluate_gives(demo, capsys):
     out, said = demo(*PRODUCTS)
 
     words = ["evaluate", "sop", "--data", str(out / "products"), "--unofficial"]
-    assert run([*words, "--model", "color-histogram"]) == 0
+    assert run([*words, "--gallery", str(out / "products.dino")]) == 0
     table = capsys.readouterr().out.splitlines()
     assert len(table) > 5
     assert said.out.splitlines()[: len(table)] == table

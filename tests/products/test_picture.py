@@ -78,6 +78,18 @@ def test_the_side_towards_the_light_is_bright_and_the_shadow_falls_on_the_other(
     assert left[36:44, 40:].mean() < left[36:44, :8].mean() - 10
 
 
+def test_a_thing_in_the_way_of_the_light_throws_its_shadow_on_another():
+    view = View(light=(1.57, 0.3), scale=0.6)  # low, from the right
+    beside, behind = Placed(product=BALL, place=(0.0, 4.5)), Placed(product=BALL, place=(0.0, -4.5))
+
+    dark, free = (
+        picture([Placed(product=BALL), other], PAPER, view, 48, np.random.default_rng(0))
+        for other in (beside, behind)
+    )
+
+    assert dark[20:28, 24:34].mean() < free[20:28, 24:34].mean() - 20
+
+
 def test_the_ground_is_darkest_where_the_ball_stands():
     points = np.array([[0.0, 0.6, 1.2, 2.0], [0.0] * 4, [0.0] * 4])
     eye = np.array([[0.0], [0.0], [9.0]])
