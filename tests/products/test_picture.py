@@ -79,15 +79,18 @@ def test_the_side_towards_the_light_is_bright_and_the_shadow_falls_on_the_other(
 
 
 def test_a_thing_in_the_way_of_the_light_throws_its_shadow_on_another():
-    view = View(light=(1.57, 0.3), scale=0.6)  # low, from the right
-    beside, behind = Placed(product=BALL, place=(0.0, 4.5)), Placed(product=BALL, place=(0.0, -4.5))
+    view = View(light=(1.2, 0.15), scale=0.6)  # low, from the right
+    beside, behind = (
+        Placed(product=BALL, place=(1.1, 2.8)),
+        Placed(product=BALL, place=(-1.1, -2.8)),
+    )
 
     dark, free = (
         picture([Placed(product=BALL), other], PAPER, view, 48, np.random.default_rng(0))
         for other in (beside, behind)
     )
 
-    assert dark[20:28, 24:34].mean() < free[20:28, 24:34].mean() - 20
+    assert dark[18:26, 27:35].mean() < free[18:26, 27:35].mean() - 20
 
 
 def test_the_ground_is_darkest_where_the_ball_stands():
