@@ -15,6 +15,7 @@ from dinoseek.errors import DinoseekError, MachineError, UsageError, printable
 
 if TYPE_CHECKING:
     from dinoseek.embedder import Embedder
+    from dinoseek.encoders.factory import Work
     from dinoseek.gallery.sqlite_gallery import SqliteGallery
     from dinoseek.ingest.lists import ListSource
     from dinoseek.ingest.pipeline import AnySource
@@ -74,7 +75,8 @@ def command(
     --download. With --products it draws a data set and measures the model too.
     """
     refuse_foreign_page(out / _PAGE)
-    chosen = choose(choice, download=download)
+    many = folder is not None or order is not None
+    chosen = choose(choice, download=download, expect="many" if many else "few")
     if order is None:
         page = show_pictures(folder, out, chosen)
     else:
@@ -125,18 +127,18 @@ def show_products(folder: Path, out: Path, chosen: Chosen, order: "Order") -> Pa
     return page
 
 
-def choose(choice: ModelChoice, *, download: bool) -> Chosen:
+def choose(choice: ModelChoice, *, download: bool, expect: "Work" = "many") -> Chosen:
     """The model that was asked for, else DINOv2-small if it is to be had, else the built-in one."""
     from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
     from dinoseek.weights.hub import find_weights
 
     if choice.model is not None:
-        return Chosen(embedder=choice.load())
+        return Chosen(embedder=choice.load(expect=expect))
     why = f"the weights of {DEFAULT_MODEL} are not on this machine"
     if find_weights(DEFAULT_MODEL, choice.models_dir) is None and download:
         why = fetch(DEFAULT_MODEL, choice.models_dir) or why
     if find_weights(DEFAULT_MODEL, choice.models_dir) is not None:
-        return Chosen(embedder=choice.load())
+        return Chosen(embedder=choice.load(expect=expect))
     return Chosen(embedder=replace(choice, model=COLOR_HISTOGRAM).load(), why=why)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, cast
 
 from dinoseek.encoders.base import Encoder
 from dinoseek.encoders.numpy_encoder import NumpyEncoder
@@ -10,6 +11,9 @@ from dinoseek.encoders.precision import AUTO, FLOAT32, short_of
 from dinoseek.errors import DinoseekError, UsageError, printable
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Params
+
+if TYPE_CHECKING:
+    from dinoseek.graph.nodes import Precision
 
 NUMPY = "numpy"
 
@@ -28,12 +32,12 @@ ENGINES: Mapping[str, Engine] = {
     "onnx": Engine(
         needs=("onnx", "onnxruntime"),
         packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
-        precisions=(FLOAT32, "float16", "int8"),
+        precisions=(FLOAT32, "float16"),
     ),
     "openvino": Engine(
         needs=("onnx", "openvino"),
         packages=("openvino",),
-        precisions=(FLOAT32, "bfloat16", "int8"),
+        precisions=(FLOAT32, "float16", "bfloat16"),
     ),
     "torch": Engine(
         needs=("torch",), packages=("torch",), precisions=(FLOAT32, "float16", "bfloat16")
@@ -99,15 +103,16 @@ def build(
 def _built(
     engine: str, params: Params, config: ViTConfig, precision: str, threads: int | None
 ) -> Encoder:
+    known = cast("Precision", precision)  # by `check_ability`
     match engine:
         case "onnx":
             from dinoseek.encoders.onnx_encoder import OnnxEncoder
 
-            return OnnxEncoder(params, config, precision=precision, threads=threads)
+            return OnnxEncoder(params, config, precision=known, threads=threads)
         case "openvino":
             from dinoseek.encoders.openvino_encoder import OpenvinoEncoder
 
-            return OpenvinoEncoder(params, config, precision=precision, threads=threads)
+            return OpenvinoEncoder(params, config, precision=known, threads=threads)
         case "torch":
             from dinoseek.encoders.torch_encoder import TorchEncoder
 
@@ -120,9 +125,9 @@ def usual_precisions(engine: str) -> tuple[str, ...]:
     """The precisions that need no asking for: float32, and bfloat16 where the machine has it."""
     match engine:
         case "openvino":
-            from dinoseek.encoders.openvino_encoder import has_fast_bfloat16
+            from dinoseek.encoders.openvino_encoder import precisions
 
-            return ("bfloat16", FLOAT32) if has_fast_bfloat16() else (FLOAT32,)
+            return ("bfloat16", FLOAT32) if "bfloat16" in precisions() else (FLOAT32,)
         case "torch":
             from dinoseek.encoders.torch_encoder import has_fast_bfloat16
 
