@@ -27,13 +27,10 @@ _TWO_WAYS = (
 @click.pass_context
 def command(ctx: click.Context, /, *, paths: tuple[Path, ...], force: bool, **values: Any) -> None:
     """\b
-    Examples, vectors of a gallery:
+    Examples:
       dinoseek export photos.dino vectors.parquet
       dinoseek export photos.dino wide.parquet --where 'width > 800'
       dinoseek export photos.dino features.npz
-
-    \b
-    Examples, a model:
       dinoseek export --model dinov2-small small.onnx
       dinoseek export --model dinov2-small small.xml --precision fp16 --size 224
       dinoseek export --model tuned.safetensors tuned.onnx --with-normalize --with-unit-length
