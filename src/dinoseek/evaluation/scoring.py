@@ -25,7 +25,7 @@ R = TypeVar("R")
 Blocks: TypeAlias = Callable[[], Iterable[Array]]
 
 _SCORES_AT_ONCE = 1 << 26  # 256 MiB of float32, in all threads
-_QUERIES_AT_ONCE = 256
+_QUERIES_AT_ONCE = 512
 _ROWS_AT_ONCE = 8192
 _ITEMS_AT_ONCE = 64
 _FEW = 32  # up to so many ranks a query, counting is quicker than sorting
