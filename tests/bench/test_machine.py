@@ -33,6 +33,7 @@ def test_memory_that_is_taken_shows_in_the_peak_and_stays_there() -> None:
 
 def test_where_there_is_no_proc_nothing_is_known(monkeypatch) -> None:
     monkeypatch.setattr(machine, "_field", lambda _file, _name: "")
+    monkeypatch.setattr(machine, "processor_flags", frozenset)
 
     assert machine.peak_bytes() is None
     assert machine.resident_bytes() is None

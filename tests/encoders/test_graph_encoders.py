@@ -5,13 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from dinoseek.encoders.numpy_encoder import NumpyEncoder
 from dinoseek.errors import UsageError
+from dinoseek.export.retrieval import retrieval_of
+from dinoseek.images.decode import load_image
+from dinoseek.images.preprocess import find_preset, to_pixels
 from dinoseek.vit.model import forward
 from dinoseek.weights.load import load_params
 
 from ..vit.tiny import tiny_config, tiny_params
 
 pytest.importorskip("onnx")
+calibration = pytest.importorskip("dinoseek.encoders.calibration", exc_type=ImportError)
 onnx_encoder = pytest.importorskip("dinoseek.encoders.onnx_encoder", exc_type=ImportError)
 openvino_encoder = pytest.importorskip("dinoseek.encoders.openvino_encoder", exc_type=ImportError)
 
@@ -151,6 +156,62 @@ def test_bfloat16_is_near_and_not_the_same():
 def cosines(found, expected):
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     return (found * expected).sum(1) / lengths
+
+
+@pytest.mark.skipif(not calibration.has_int8(), reason="needs a processor with VNNI")
+@each_encoder
+@pytest.mark.parametrize("swiglu", [False, True])
+def test_int8_is_near_and_not_the_same(make, swiglu):
+    config = tiny_config(embed_dim=64, hidden_dim=256, depth=3, swiglu=swiglu)
+    expected = forward(pixels_of(4), tiny_params(config), config)
+
+    encoder = make(tiny_params(config), config, precision="int8")
+
+    assert 0.99 < cosines(encoder.class_tokens(pixels_of(4)), expected.cls).min() < 1 - 1e-6
+    patches = encoder(pixels_of(4)).patches.reshape(-1, 64)
+    assert 0.98 < cosines(patches, expected.patches.reshape(-1, 64)).min() < 1 - 1e-6
+
+
+@each_encoder
+def test_int8_is_refused_where_the_processor_has_no_instructions_for_it(make, monkeypatch):
+    monkeypatch.setattr(calibration, "processor_flags", lambda: {"avx2", "avx512f"})
+    config = tiny_config()
+
+    with pytest.raises(UsageError, match=r"int8: .* no VNNI .*; use --precision bf16 or fp32"):
+        make(tiny_params(config), config, precision="int8")
+
+    assert "int8" not in openvino_encoder.precisions()
+
+
+def test_int8_is_calibrated_on_the_same_pictures_each_time():
+    config = tiny_config(embed_dim=64, hidden_dim=256)
+
+    first, second = (calibration.drawn_calibration(tiny_params(config), config) for _ in range(2))
+
+    assert first.keys() == second.keys()
+    assert first
+    for name, steps in first.items():
+        assert steps.scale == second[name].scale
+        np.testing.assert_array_equal(steps.smooth, second[name].smooth)
+
+
+@pytest.mark.weights
+@pytest.mark.skipif(not calibration.has_int8(), reason="needs a processor with VNNI")
+@each_encoder
+def test_int8_keeps_what_photographs_find(make, shared):
+    params, config = load_params(shared / "weights/dav2-vits14-fp16.safetensors")
+    files = sorted((shared / "data/coco128").rglob("*.jpg"))
+    pixels = to_pixels([find_preset("official").apply(load_image(file)) for file in files[:96]])
+    expected = NumpyEncoder(load_params(shared / "weights/dav2-vits14-fp16.safetensors")[0], config)
+    encoder = make(params, config, precision="int8")
+
+    ours, theirs = (
+        np.concatenate([each.class_tokens(pixels[start : start + 8]) for start in range(0, 96, 8)])
+        for each in (encoder, expected)
+    )
+
+    assert cosines(ours, theirs).min() > 0.99
+    assert retrieval_of(theirs, ours, [None] * 96).overlap >= 0.95
 
 
 @pytest.mark.weights

@@ -1,5 +1,6 @@
 """Exported models: what is inside, what they compute, and that a wrong one is not kept."""
 
+import importlib
 import json
 import sys
 from dataclasses import replace
@@ -12,7 +13,6 @@ from safetensors import safe_open
 import dinoseek
 from dinoseek.errors import MachineError, UsageError, WeightsError
 from dinoseek.export import model as exporting
-from dinoseek.export import options as option_module
 from dinoseek.export import parity
 from dinoseek.export.model import export_model
 from dinoseek.export.options import ExportOptions
@@ -263,9 +263,9 @@ def test_a_file_that_computes_something_else_is_not_kept(
         target.write_bytes(before)
     real = exporting._write
 
-    def wrong(path, loaded, options, metadata):
+    def wrong(path, loaded, *others):
         params = {**loaded.params, "cls_token": loaded.params["cls_token"][..., ::-1]}
-        real(path, replace(loaded, params=params), options, metadata)
+        real(path, replace(loaded, params=params), *others)
 
     monkeypatch.setattr(exporting, "_write", wrong)
     options = ExportOptions(format=format)
@@ -399,31 +399,6 @@ def test_pixels_of_a_batch_are_those_of_the_preset(pictures):
     assert pixels_of(batch(images, 28, 42)).shape == (2, 3, 28, 42)
 
 
-@pytest.fixture
-def rough(monkeypatch):
-    """Lets int8 be asked for, and rounds weights to 255 steps of `coarse` times what is usual."""
-    need("onnx")
-    real = exporting.write_onnx
-    coarse = [1]
-
-    def rounded(weight):
-        step = np.abs(weight).max(axis=1, keepdims=True) / 127 * coarse[0]
-        return (np.round(weight / step) * step).astype(np.float32)
-
-    def write(path, loaded, options, metadata):
-        blocks = []
-        for block in loaded.params["blocks"]:
-            qkv = {**block["attn"]["qkv"], "weight": rounded(block["attn"]["qkv"]["weight"])}
-            blocks.append({**block, "attn": {**block["attn"], "qkv": qkv}})
-        params = {**loaded.params, "blocks": blocks}
-        full = replace(options, precision="float32")
-        real(path, replace(loaded, params=params), full, metadata)
-
-    monkeypatch.setitem(option_module._ABILITIES, "onnx", ("float32", "int8"))
-    monkeypatch.setattr(exporting, "write_onnx", write)
-    return coarse
-
-
 def many(count):
     return [drawn(number, label=str(number % 4)) for number in range(count)]
 
@@ -431,12 +406,16 @@ def many(count):
 INT8 = {"format": "onnx", "precision": "int8", "size": (28, 28)}
 
 
-def test_int8_is_measured_by_searches(weights, rough, tmp_path):
-    pictures = many(50)
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_is_measured_by_searches(weights, tmp_path, format):
+    need(format)
+    pictures, path = many(66), tmp_path / f"m{SUFFIXES[format]}"
 
-    report = export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=pictures)
+    options = ExportOptions(**INT8 | {"format": format})
 
-    told = json.loads((tmp_path / "m.onnx.report.json").read_text("utf-8"))["retrieval"]
+    report = export_model(weights(), path, options, pictures=pictures)
+
+    told = json.loads(path.with_name(f"{path.name}.report.json").read_text("utf-8"))["retrieval"]
     assert told["pictures"] == 50
     assert 0.95 <= told["overlap"] <= 1
     assert told["chance"] == pytest.approx(10 / 49)
@@ -446,20 +425,29 @@ def test_int8_is_measured_by_searches(weights, rough, tmp_path):
     assert "Recall@1" in report.line()
 
 
-def test_int8_that_finds_other_hits_is_not_kept(weights, rough, tmp_path, monkeypatch):
-    rough[0] = 400  # nothing is left of them
+def test_int8_that_finds_other_hits_is_not_kept(weights, tmp_path, monkeypatch):
+    need("onnx")
+    calibrate = importlib.import_module("dinoseek.graph.calibrate")
+    real = calibrate.calibrate
+
+    def coarse(*arguments):
+        steps = real(*arguments).items()
+        return {name: replace(each, scale=each.scale * 100) for name, each in steps}
+
+    monkeypatch.setattr(calibrate, "calibrate", coarse)
     monkeypatch.setitem(parity.LIMITS, "int8", parity.Limit(cosine=-1, tokens_mean=-1))
 
     with pytest.raises(WeightsError, match="of the first hits stay, 95% must") as caught:
-        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(50))
+        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(66))
 
     assert caught.value.code == "export.retrieval"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_is_not_measured_on_a_few_pictures(weights, rough, tmp_path):
-    with pytest.raises(UsageError, match="50 pictures or more, not on 49; name a folder"):
-        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(49))
+def test_int8_is_not_measured_on_a_few_pictures(weights, tmp_path):
+    need("onnx")
+    with pytest.raises(UsageError, match="these are 65, not 66; name a folder"):
+        export_model(weights(), tmp_path / "m.onnx", ExportOptions(**INT8), pictures=many(65))
 
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from dinoseek.vit.blas import kernels, thread_count
+from dinoseek.vit.blas import kernels, processor_flags, thread_count
 
 _PACKAGES = ("dinoseek", "numpy", "onnx", "onnxruntime", "openvino", "torch", "pillow")
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -18,7 +18,7 @@ def machine() -> dict[str, Any]:
     used = kernels()
     return {
         "processor": _field("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
-        "flags": [flag for flag in _FLAGS if flag in _field("/proc/cpuinfo", "flags").split()],
+        "flags": [flag for flag in _FLAGS if flag in processor_flags()],
         "cores": os.cpu_count() or 1,
         "threads": thread_count(),
         "system": platform.platform(),

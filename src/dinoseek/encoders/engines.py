@@ -32,12 +32,12 @@ ENGINES: Mapping[str, Engine] = {
     "onnx": Engine(
         needs=("onnx", "onnxruntime"),
         packages=("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
-        precisions=(FLOAT32, "float16"),
+        precisions=(FLOAT32, "float16", "int8"),
     ),
     "openvino": Engine(
         needs=("onnx", "openvino"),
         packages=("openvino",),
-        precisions=(FLOAT32, "float16", "bfloat16"),
+        precisions=(FLOAT32, "float16", "bfloat16", "int8"),
     ),
     "torch": Engine(
         needs=("torch",), packages=("torch",), precisions=(FLOAT32, "float16", "bfloat16")

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnxruntime
 
+from dinoseek.encoders.calibration import check_int8, drawn_calibration
 from dinoseek.encoders.graph_inputs import GraphInputs, tokens_of
 from dinoseek.errors import UsageError
 from dinoseek.graph.model_file import LARGEST, save_model, weight_bytes
@@ -20,6 +21,7 @@ from dinoseek.vit.ops import Array, Params
 PROVIDERS = {
     "float32": ("CUDAExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider"),
     "float16": ("CUDAExecutionProvider", "DmlExecutionProvider", "CoreMLExecutionProvider"),
+    "int8": ("CPUExecutionProvider",),
 }
 # Ten bits of mantissa would be no float32.
 _PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
@@ -46,6 +48,7 @@ class OnnxEncoder:
         self.precision = precision
         self.threads = threads
         self.providers = usable_providers(precision)
+        self._calibration = drawn_calibration(params, config) if precision == "int8" else None
         self._params = params
         self._lock = threading.Lock()
         self._sessions: dict[bool, Any] = {}
@@ -75,6 +78,7 @@ class OnnxEncoder:
             self._params,
             self.config,
             precision=self.precision,
+            calibration=self._calibration,
             class_only=class_only,
             for_engine=True,
         )
@@ -94,6 +98,8 @@ class OnnxEncoder:
 
 def usable_providers(precision: Precision) -> list[str]:
     """ONNX Runtime's names of what can compute in `precision` here, the best first."""
+    if precision == "int8":
+        check_int8()
     here = onnxruntime.get_available_providers()
     found = [name for name in PROVIDERS.get(precision, ()) if name in here]
     if not found:

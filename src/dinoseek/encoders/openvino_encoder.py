@@ -7,6 +7,7 @@ from typing import Any
 
 import openvino
 
+from dinoseek.encoders.calibration import check_int8, drawn_calibration, has_int8
 from dinoseek.encoders.graph_inputs import GraphInputs, tokens_of
 from dinoseek.errors import UsageError
 from dinoseek.graph.model_file import LARGEST, save_model, weight_bytes
@@ -22,6 +23,8 @@ HINTS = {
     "bfloat16": ("bf16", "BF16"),
     "float16": ("f16", "FP16"),
 }
+# Precisions whose graph is written for them; float16 is made of a float32 one.
+_OWN_GRAPHS = ("bfloat16", "int8")
 
 
 class OpenvinoEncoder:
@@ -41,6 +44,7 @@ class OpenvinoEncoder:
         threads: int | None = None,
     ) -> None:
         check_precision(precision)
+        self._calibration = drawn_calibration(params, config) if precision == "int8" else None
         self.config = config
         self.precision = precision
         self.threads = threads
@@ -76,14 +80,17 @@ class OpenvinoEncoder:
 
     def _compile(self, class_only: bool) -> Any:
         """The graph that gives all tokens or the one that gives class tokens, made when needed."""
-        # bfloat16 is what the processor computes in; other precisions are made of float32 weights
-        precision: Precision = "bfloat16" if self.precision == "bfloat16" else "float32"
         model = onnx_model(
-            self._params, self.config, precision=precision, class_only=class_only, for_engine=True
+            self._params,
+            self.config,
+            precision=self.precision if self.precision in _OWN_GRAPHS else "float32",
+            calibration=self._calibration,
+            class_only=class_only,
+            for_engine=True,
         )
         # One stream: all cores work on one batch, and on a single picture too.
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": HINTS[self.precision][0],
+            "INFERENCE_PRECISION_HINT": HINTS[_rest_of(self.precision)][0],
             "NUM_STREAMS": 1,
         }
         if self.threads:
@@ -101,11 +108,21 @@ class OpenvinoEncoder:
 def precisions() -> list[str]:
     """The precisions that OpenVINO computes in on this processor."""
     can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return [name for name, (_, capability) in HINTS.items() if capability in can]
+    found = [name for name, (_, capability) in HINTS.items() if capability in can]
+    return [*found, "int8"] if has_int8() else found
+
+
+def _rest_of(precision: str) -> str:
+    """What is computed in where the graph does not say int8."""
+    if precision != "int8":
+        return precision
+    return "bfloat16" if "bfloat16" in precisions() else "float32"
 
 
 def check_precision(precision: str) -> None:
     """Raises UsageError if OpenVINO does not compute in it on this processor."""
+    if precision == "int8":
+        check_int8()
     if precision not in (here := precisions()):
         reason = f"OpenVINO computes in {' or '.join(here)} on this processor"
         raise UsageError("engine.precision", precision, reason, fix="use --precision fp32")

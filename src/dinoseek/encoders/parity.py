@@ -40,7 +40,7 @@ LIMITS = {
     "float32": Limit(cls=1 - 1e-5, patches=1 - 1e-5, error=1e-3),
     "float16": Limit(cls=0.9999, patches=0.999),
     "bfloat16": Limit(cls=0.999, patches=0.995),
-    "int8": Limit(cls=0.98, patches=0.95),
+    "int8": Limit(cls=0.99, patches=0.98),
 }
 
 

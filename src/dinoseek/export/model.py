@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dinoseek.errors import UsageError, WeightsError
 from dinoseek.export.files import placing, refuse_existing
@@ -13,12 +14,26 @@ from dinoseek.export.onnx_file import OnnxRunner, onnx_runtime, write_onnx
 from dinoseek.export.openvino_file import OpenvinoRunner, open_vino, write_openvino
 from dinoseek.export.options import GRAPHS, ExportOptions, check_size
 from dinoseek.export.parity import Agreement, agreements, fault_of, together
-from dinoseek.export.pictures import Picture
+from dinoseek.export.pictures import Picture, spread
 from dinoseek.export.report import SUFFIX, Report, Tried
 from dinoseek.export.retrieval import FEWEST, LEAST_OVERLAP, retrieval_of
-from dinoseek.export.trials import Images, Runner, Seen, Trials, Watch, seen, trials_of
+from dinoseek.export.trials import (
+    Images,
+    Runner,
+    Seen,
+    Trials,
+    Watch,
+    calibration_pixels,
+    seen,
+    trials_of,
+)
 from dinoseek.export.weights_file import NumpyRunner, read_weights, write_weights
 from dinoseek.vit.config import PosFlavour
+
+if TYPE_CHECKING:
+    from dinoseek.graph.steps import Calibration
+
+CALIBRATED = 16
 
 
 def unwatched(batches: Sequence[Images], _doing: str) -> Iterable[Images]:
@@ -53,7 +68,7 @@ def export_model(
         loaded = load(model, pos_flavour=pos_flavour, models_dir=models_dir, cache_dir=cache_dir)
         if options.size:
             check_size(options.size, loaded.config)
-        chosen = _enough(list(pictures), options)
+        chosen = _chosen(list(pictures), options)
         report = _proven(folder / target.name, loaded, options, chosen, threads, watch)
         text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
         (folder / beside.name).write_text(text + "\n", "utf-8")
@@ -69,28 +84,46 @@ def _require_runtime(options: ExportOptions) -> None:
             open_vino()
 
 
-def _enough(pictures: Sequence[Picture], options: ExportOptions) -> Sequence[Picture]:
-    if options.precision == "int8" and len(pictures) < FEWEST:
-        reason = f"what it costs is measured on {FEWEST} pictures or more, not on {len(pictures)}"
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """Pictures that a file is tried on, and others that int8 is calibrated on."""
+
+    tried: Sequence[Picture]
+    calibrated: Sequence[Picture] = ()
+
+
+def _chosen(pictures: Sequence[Picture], options: ExportOptions) -> _Chosen:
+    if options.precision != "int8":
+        return _Chosen(tried=pictures)
+    if len(pictures) < (needed := FEWEST + CALIBRATED):
+        reason = (
+            f"it is calibrated on {CALIBRATED} pictures, and what it costs is measured on {FEWEST} "
+            f"others or more; these are {len(pictures)}, not {needed}"
+        )
         fix = "name a folder or a gallery with --images"
         raise UsageError("export.pictures", "--precision int8", reason, fix=fix)
-    return pictures
+    places = set(spread(range(len(pictures)), CALIBRATED))
+    return _Chosen(
+        tried=[picture for place, picture in enumerate(pictures) if place not in places],
+        calibrated=[pictures[place] for place in sorted(places)],
+    )
 
 
 def _proven(
     path: Path,
     loaded: Loaded,
     options: ExportOptions,
-    pictures: Sequence[Picture],
+    chosen: _Chosen,
     threads: int | None,
     watch: Watch,
 ) -> Report:
     """Writes a file and compares it; the parameters are gone from `loaded` afterwards."""
     fingerprint = fingerprint_of(loaded, options)
-    _write(path, loaded, options, metadata_of(loaded, options, fingerprint))
+    metadata = metadata_of(loaded, options, fingerprint)
+    _write(path, loaded, options, metadata, chosen.calibrated)
     files = {file.name: file.stat().st_size for file in sorted(path.parent.iterdir())}
     search = options.precision == "int8"
-    trials = trials_of(pictures, options, loaded.config, search=search)
+    trials = trials_of(chosen.tried, options, loaded.config, search=search)
     # The reference goes before the file comes: both at once would be twice the memory.
     expected = _reference(loaded, options, trials, threads, watch)
     run = _loaded_anew(path, options, threads)
@@ -101,17 +134,35 @@ def _proven(
         licence=loaded.licence,
         runtime=run.runtime,
     )
-    return _compared(path, report, trials, expected, seen(run, trials, watch, "the file"), pictures)
+    found = seen(run, trials, watch, "the file")
+    return _compared(path, report, trials, expected, found, chosen.tried)
 
 
-def _write(path: Path, loaded: Loaded, options: ExportOptions, metadata: dict[str, str]) -> None:
+def _write(
+    path: Path,
+    loaded: Loaded,
+    options: ExportOptions,
+    metadata: dict[str, str],
+    pictures: Sequence[Picture],
+) -> None:
     match options.format:
         case "onnx":
-            write_onnx(path, loaded, options, metadata)
+            write_onnx(path, loaded, options, metadata, _calibration(loaded, options, pictures))
         case "openvino":
-            write_openvino(path, loaded, options, metadata)
+            write_openvino(path, loaded, options, metadata, _calibration(loaded, options, pictures))
         case _:
             write_weights(path, loaded, options, metadata)
+
+
+def _calibration(
+    loaded: Loaded, options: ExportOptions, pictures: Sequence[Picture]
+) -> "Calibration | None":
+    if options.precision != "int8":
+        return None
+    from dinoseek.graph.calibrate import calibrate  # noqa: PLC0415  needs an extra
+
+    pixels = calibration_pixels(pictures, options, loaded.config)
+    return calibrate(loaded.params, loaded.config, pixels)
 
 
 def _loaded_anew(path: Path, options: ExportOptions, threads: int | None) -> Runner:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinoseek.errors import UsageError, WeightsError, printable
 from dinoseek.export.loaded import Loaded
 from dinoseek.export.options import ExportOptions
 from dinoseek.export.trials import Images, Outputs, pixels_of
+
+if TYPE_CHECKING:
+    from dinoseek.graph.steps import Calibration
 
 
 def onnx_runtime() -> Any:
@@ -23,7 +26,11 @@ def onnx_runtime() -> Any:
 
 
 def write_onnx(
-    path: Path, loaded: Loaded, options: ExportOptions, metadata: Mapping[str, str]
+    path: Path,
+    loaded: Loaded,
+    options: ExportOptions,
+    metadata: Mapping[str, str],
+    calibration: "Calibration | None" = None,
 ) -> None:
     """Writes the model; one of over 2 GB keeps its weights in a second file, `path`.data."""
     from dinoseek.graph.model_file import save_model  # noqa: PLC0415  needs an extra
@@ -34,6 +41,7 @@ def write_onnx(
         loaded.config,
         size=options.size,
         precision=options.precision,  # type: ignore[arg-type]  # ExportOptions has checked it
+        calibration=calibration,
         normalize=options.normalize,
         unit_length=options.unit_length,
     )

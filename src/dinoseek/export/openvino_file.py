@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinoseek.errors import UsageError
 from dinoseek.export.loaded import Loaded
@@ -12,6 +12,9 @@ from dinoseek.export.onnx_file import unloadable, write_onnx
 from dinoseek.export.options import ExportOptions
 from dinoseek.export.parity import KINDS
 from dinoseek.export.trials import Images, Outputs, pixels_of
+
+if TYPE_CHECKING:
+    from dinoseek.graph.steps import Calibration
 
 _BETWEEN = "between.onnx"
 
@@ -29,7 +32,11 @@ def open_vino() -> Any:
 
 
 def write_openvino(
-    path: Path, loaded: Loaded, options: ExportOptions, metadata: Mapping[str, str]
+    path: Path,
+    loaded: Loaded,
+    options: ExportOptions,
+    metadata: Mapping[str, str],
+    calibration: "Calibration | None" = None,
 ) -> None:
     """Writes `path` (.xml) and its .bin; the ONNX file between lies in the same folder meanwhile.
 
@@ -38,7 +45,8 @@ def write_openvino(
     library = open_vino()
     half = options.precision == "float16"  # OpenVINO compresses weights and computes as it likes
     between = path.with_name(_BETWEEN)
-    write_onnx(between, loaded, replace(options, precision="float32") if half else options, {})
+    stored = replace(options, precision="float32") if half else options
+    write_onnx(between, loaded, stored, {}, calibration)
     try:
         model = library.Core().read_model(str(between))
         for name, text in metadata.items():
@@ -55,14 +63,14 @@ class OpenvinoRunner:
     """An OpenVINO file on the CPU. Raises WeightsError if it cannot be loaded.
 
     It computes in float32 for the proof to be about the file, but in bfloat16, where the CPU has
-    it, for a file that was asked for in bfloat16.
+    it, for a file that was asked for in bfloat16, and what one in int8 does not compute in that.
     """
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
         library = open_vino()
         core = library.Core()
         able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        kind = "bf16" if precision == "bfloat16" and able else "f32"
+        kind = "bf16" if precision in ("bfloat16", "int8") and able else "f32"
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": kind}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads

@@ -12,8 +12,8 @@ GRAPHS = ("onnx", "openvino")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 
 _ABILITIES = {
-    "onnx": ("float32", "bfloat16", "float16"),
-    "openvino": ("float32", "bfloat16", "float16"),
+    "onnx": ("float32", "bfloat16", "float16", "int8"),
+    "openvino": ("float32", "bfloat16", "float16", "int8"),
     "npz": ("float32", "float16"),
     "safetensors": ("float32", "bfloat16", "float16"),
 }

@@ -40,7 +40,7 @@ LIMITS: Mapping[str, Limit] = {
     "float32": Limit(cosine=1 - 1e-6, tokens_mean=1 - 1e-6, max_abs=5e-3),
     "float16": Limit(cosine=0.9999, tokens_mean=0.999),
     "bfloat16": Limit(cosine=0.999, tokens_mean=0.995),
-    "int8": Limit(cosine=0.95, tokens_mean=0.9),
+    "int8": Limit(cosine=0.98, tokens_mean=0.98),
 }
 
 

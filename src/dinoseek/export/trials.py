@@ -85,6 +85,14 @@ def trials_of(
     )
 
 
+def calibration_pixels(
+    pictures: Sequence[Picture], options: ExportOptions, config: ViTConfig
+) -> Array:
+    """Normalised pixels (b, 3, H, W) of pictures at the size of a file, or the usual one."""
+    height, width = options.size or (_USUAL * config.patch_size,) * 2
+    return pixels_of(batch([picture.image for picture in pictures], height, width))
+
+
 def _compared(
     pictures: Sequence[Picture], options: ExportOptions, config: ViTConfig
 ) -> list[Images]:

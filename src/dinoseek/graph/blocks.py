@@ -1,56 +1,45 @@
 """A transformer block as nodes of a graph: LayerNorm, attention, MLP or SwiGLU.
 
-What a trained model allows once and for all is folded into the weights, as in vit/fold.py, and what
-rounding would hurt for nothing is taken out of lower precisions' reach:
-
-    LayerNorm's affine part  goes into the linear layer after it
-    LayerScale               goes into the linear layer before it
-    the attention scale      goes into q
-    the bias of k            is dropped: it adds the same to all logits of a query
-    the bias of v            goes into proj's: attention's weights sum to one
-    a bias before a sum      is added to the sum, which the runtimes keep in float32
+What rounding would hurt for nothing is taken out of lower precisions' reach: a bias before a sum is
+added to the sum, which the runtimes keep in float32.
 """
 
 import numpy as np
 
+from dinoseek.graph.folded import FoldedLayer, FoldedLayers, folded_layers
 from dinoseek.graph.nodes import Nodes, as_bfloat16
 from dinoseek.vit.config import ViTConfig
-from dinoseek.vit.ops import LAYER_NORM_EPS, Array, Params, logit_scale
+from dinoseek.vit.ops import LAYER_NORM_EPS, Params
 
 _FAR = 1e30
 
 
 def block(nodes: Nodes, x: str, params: Params, config: ViTConfig, *, class_only: bool) -> str:
     """Tokens x (b, n, d) after one block; with `class_only` the class token alone (b, 1, d)."""
+    layers = folded_layers(params, config)
     normed = standardised(nodes, x, config, "norm1")
     if class_only:
         x = first_token(nodes, x)
-    x = attention(nodes, x, normed, params, config, class_only=class_only)
+    x = attention(nodes, x, normed, layers, config, class_only=class_only)
     normed = standardised(nodes, x, config, "norm2")
-    return feed_forward(nodes, x, normed, params, config)
+    return feed_forward(nodes, x, normed, layers, config)
 
 
 def attention(
-    nodes: Nodes, x: str, normed: str, params: Params, config: ViTConfig, *, class_only: bool
+    nodes: Nodes, x: str, normed: str, layers: FoldedLayers, config: ViTConfig, *, class_only: bool
 ) -> str:
     """Tokens x (b, n, d), or class tokens x (b, 1, d), plus attention to all the normed tokens."""
-    d, gamma = config.embed_dim, params["ls1"]["gamma"]
-    proj, proj_bias = params["attn"]["proj"]["weight"], params["attn"]["proj"]["bias"]
-    weight, bias = after_norm(params["attn"]["qkv"], params["norm1"])  # (d, 3 d), (3 d)
-    weight[:, :d] *= logit_scale(config.head_dim)
-    bias[:d] *= logit_scale(config.head_dim)
-    proj_bias = proj_bias + proj @ bias[2 * d :]
-    bias[d:] = 0
+    d, (weight, bias) = config.embed_dim, layers.qkv
     with nodes.within("attn"):
         if class_only:
-            query = linear(nodes, first_token(nodes, normed), weight[:, :d], bias[:d], "q")
-            both = linear(nodes, normed, weight[:, d:], bias[d:], "kv")  # (b, n, 2 d)
+            own, others = FoldedLayer(weight[:, :d], bias[:d]), FoldedLayer(weight[:, d:], bias[d:])
+            query = linear(nodes, first_token(nodes, normed), own, "q")
+            both = linear(nodes, normed, others, "kv")  # (b, n, 2 d)
             key, value = nodes.ops("Split", [both], 2, axis=-1, num_outputs=2)
         else:
-            all_three = linear(nodes, normed, weight, bias, "qkv")  # (b, n, 3 d)
+            all_three = linear(nodes, normed, layers.qkv, "qkv")  # (b, n, 3 d)
             query, key, value = nodes.ops("Split", [all_three], 3, axis=-1, num_outputs=3)
-        mixed = mix(nodes, query, key, value, config)
-        return add_linear(nodes, x, mixed, proj.T * gamma, proj_bias * gamma, "proj")
+        return add_linear(nodes, x, mix(nodes, query, key, value, config), layers.proj, "proj")
 
 
 def mix(nodes: Nodes, query: str, key: str, value: str, config: ViTConfig) -> str:
@@ -66,26 +55,23 @@ def mix(nodes: Nodes, query: str, key: str, value: str, config: ViTConfig) -> st
     return nodes.op("Reshape", mixed, nodes.constant([0, 0, config.embed_dim]))
 
 
-def feed_forward(nodes: Nodes, x: str, normed: str, params: Params, config: ViTConfig) -> str:
+def feed_forward(nodes: Nodes, x: str, normed: str, layers: FoldedLayers, config: ViTConfig) -> str:
     """Tokens x (b, n, d) plus what the MLP or SwiGLU makes of the normed ones."""
-    mlp, gamma = params["mlp"], params["ls2"]["gamma"]
-    up, down = (mlp["w12"], mlp["w3"]) if config.swiglu else (mlp["fc1"], mlp["fc2"])
     with nodes.within("mlp"):
-        hidden = linear(nodes, normed, *after_norm(up, params["norm2"]), "up")
+        hidden = linear(nodes, normed, layers.up, "up")
         if config.swiglu:  # the first half is the gate
             gate, hidden = nodes.ops("Split", [hidden], 2, axis=-1, num_outputs=2)
             gate = nodes.op("Mul", gate, nodes.op("Sigmoid", gate))
             hidden = nodes.op("Mul", gate, hidden)
         else:
             hidden = nodes.op("Gelu", hidden)
-        weight, bias = down["weight"].T * gamma, down["bias"] * gamma
-        return add_linear(nodes, x, hidden, weight, bias, "down")
+        return add_linear(nodes, x, hidden, layers.down, "down")
 
 
-def linear(nodes: Nodes, x: str, weight: Array, bias: Array, name: str) -> str:
-    """x (b, n, in) times `weight` (in, out), plus `bias`."""
+def linear(nodes: Nodes, x: str, layer: FoldedLayer, name: str) -> str:
+    """A layer of x (b, n, in)."""
     with nodes.within(name):
-        y = nodes.op("MatMul", x, nodes.weight("weight", weight))
+        y, bias = nodes.product(x, layer.weight), layer.bias
         if nodes.precision != "bfloat16" or not bias.any():
             return nodes.op("Add", y, nodes.vector("bias", bias))
         # OpenVINO rounds the bias of a bfloat16 layer. What that loses is added in float32, past a
@@ -96,17 +82,11 @@ def linear(nodes: Nodes, x: str, weight: Array, bias: Array, name: str) -> str:
         return nodes.op("Add", y, nodes.vector("bias_rest", bias - rounded))
 
 
-def add_linear(nodes: Nodes, x: str, y: str, weight: Array, bias: Array, name: str) -> str:
-    """x (b, n, out) plus the linear layer of y (b, n, in)."""
+def add_linear(nodes: Nodes, x: str, y: str, layer: FoldedLayer, name: str) -> str:
+    """x (b, n, out) plus a layer of y (b, n, in)."""
     with nodes.within(name):
-        x = nodes.op("Add", x, nodes.vector("bias", bias))
-        return nodes.op("Add", x, nodes.op("MatMul", y, nodes.weight("weight", weight)))
-
-
-def after_norm(layer: Params, norm: Params) -> tuple[Array, Array]:
-    """Weight (in, out) and bias of a linear layer that takes in what LayerNorm has standardised."""
-    weight, bias = layer["weight"], layer["bias"]  # (out, in), (out)
-    return weight.T * norm["weight"][:, None], bias + weight @ norm["bias"]
+        x = nodes.op("Add", x, nodes.vector("bias", layer.bias))
+        return nodes.op("Add", x, nodes.product(y, layer.weight))
 
 
 def standardised(nodes: Nodes, x: str, config: ViTConfig, name: str) -> str:

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dinoseek.graph.steps import Calibration, as_int8
 from dinoseek.vit.ops import Array
 
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
@@ -22,11 +23,15 @@ class Nodes:
     """Collects nodes and constants under names that say where in the model they stand.
 
     Values are handed on by name, as ONNX does. `precision` says how weights are stored, and with
-    "float16" also what is computed in.
+    "float16" also what is computed in. In "int8" the layers of a calibration are, the others stay
+    float32.
     """
 
-    def __init__(self, precision: Precision = "float32") -> None:
+    def __init__(
+        self, precision: Precision = "float32", calibration: Calibration | None = None
+    ) -> None:
         self.precision = precision
+        self.calibration = calibration or {}
         self.compute_type = TensorProto.FLOAT16 if precision == "float16" else TensorProto.FLOAT
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: list[onnx.TensorProto] = []
@@ -96,6 +101,18 @@ class Nodes:
                 return self.op("Cast", stored, to=self.compute_type)
             case _:
                 return self.vector(name, values)
+
+    def product(self, x: str, weight: Array) -> str:
+        """x (b, n, in) times a matrix (in, out), in int8 where this layer is calibrated."""
+        steps = self.calibration.get(".".join(self._scope))
+        if steps is None:
+            return self.op("MatMul", x, self.weight("weight", weight))
+        x = self.op("Mul", x, self.vector("smooth", np.float32(1) / steps.smooth))
+        scale, zero = self.constant(steps.scale, np.float32), self.constant(steps.zero, np.uint8)
+        x = self.op("DequantizeLinear", self.op("QuantizeLinear", x, scale, zero), scale, zero)
+        whole, scales = as_int8(weight * steps.smooth[:, None])
+        stored = self._stored("weight", whole), self._stored("weight_scale", scales)
+        return self.op("MatMul", x, self.op("DequantizeLinear", *stored, axis=1))
 
     def model(
         self,

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from dinoseek.graph.blocks import block, first_token, layer_norm, tokens
 from dinoseek.graph.nodes import Nodes, Precision
 from dinoseek.graph.positions import resampled
+from dinoseek.graph.steps import Calibration
 from dinoseek.images.preprocess import MEAN, STD
 from dinoseek.vit.config import ViTConfig
 from dinoseek.vit.ops import Params
@@ -24,6 +25,7 @@ def onnx_model(
     *,
     size: tuple[int, int] | None = None,
     precision: Precision = "float32",
+    calibration: Calibration | None = None,
     normalize: bool = False,
     unit_length: bool = False,
     class_only: bool = False,
@@ -39,9 +41,10 @@ def onnx_model(
     `size` (H, W) fixes height and width; without it all three of b, H and W are free, H and W in
     multiples of the patch size. A graph `for_engine` takes `positions` (1, n, d), as
     vit/pos_embed.py gives them, and does not compute them; in bfloat16 its last output, `norms`,
-    is of no use to anyone but the runtime.
+    is of no use to anyone but the runtime. In int8 the layers that `calibration` names are
+    computed in it.
     """
-    nodes = Nodes(precision)
+    nodes = Nodes(precision, calibration)
     pixels = _normalised(nodes) if normalize else "pixels"
     with nodes.within("positions"):
         positions = "positions"

@@ -40,12 +40,17 @@ def prefer_fast_kernels(*, keep: bool = False) -> bool:
 @cache
 def has_avx512() -> bool:
     """Whether the processor has the AVX-512 parts that OpenBLAS's kernels need (Linux only)."""
+    return processor_flags() >= _SKYLAKEX_FLAGS  # elsewhere OpenBLAS decides
+
+
+def processor_flags() -> frozenset[str]:
+    """What an x86 processor can do, in the kernel's names, as "avx512_vnni" (Linux only)."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:  # another operating system: OpenBLAS decides
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return set(flags.split()) >= _SKYLAKEX_FLAGS
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.partition(":")[2].split())
 
 
 def kernels() -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def indexed(path, source, embedder):
 class QuickPool(HereDecoders):
     """What indexing decodes with, where nothing is wrong with the pictures."""
 
-    def __init__(self, preset, limits, *, thumbnail=False, workers=1):
+    def __init__(self, preset, limits, *, thumbnail=False, **_):
         super().__init__(SimpleNamespace(prepare=preset.apply), limits)
         self.side = 256 if thumbnail else None
 
