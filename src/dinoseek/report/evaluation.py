@@ -1,24 +1,25 @@
 """Writes an evaluation as one self-contained HTML page: numbers, plots, and the worst queries."""
 
-import re
-from collections.abc import Iterator, Mapping
-from functools import cache
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from string import Template
 
 from PIL import Image
 
-from dinoseek.errors import DinoseekError, MachineError, printable
+from dinoseek.errors import DinoseekError, MachineError
 from dinoseek.evaluation.embedding import cropped
 from dinoseek.evaluation.metrics import RECALL_LEVELS
 from dinoseek.evaluation.result import Evaluation, Metric, Shown, Worst
 from dinoseek.report.pictures import data_uri, picture, short_name, thumbnail
 from dinoseek.report.plots import curves, histograms, over_log
+from dinoseek.report.template import as_text, fill, fill_raw
+
+PAGE = "evaluation.html"
 
 _HIDDEN = ("ground truth sha256",)
 _SIDE = 200  # of a picture
+
+_fill, _fill_raw = partial(fill, PAGE), partial(fill_raw, PAGE)
 
 
 def write_page(path: Path, evaluation: Evaluation, root: Path) -> None:
@@ -35,20 +36,20 @@ def _page(evaluation: Evaluation, root: Path) -> Iterator[str]:
     """The page in pieces, so that only one query's pictures are held at a time."""
     facts = {name: value for name, value in evaluation.facts.items() if name not in _HIDDEN}
     main = evaluation.main
+    yield _fill_raw("start", title=as_text(evaluation.name), style="")
     yield _fill_raw(
         "head",
-        title=_text(evaluation.name),
-        metric=_text(main.name),
+        title=as_text(evaluation.name),
+        metric=as_text(main.name),
         value=f"{100 * main.value:.1f}",
         low=f"{100 * main.low:.1f}",
         high=f"{100 * main.high:.1f}",
         queries=f"{main.queries:,}",
-        facts="".join(_fill("fact", name=name, value=_number(v)) for name, v in facts.items()),
+        facts=facts_html(facts),
     )
     yield _fill_raw("metrics", rows="".join(_metric(each, main) for each in evaluation.metrics))
     if evaluation.notes:
-        notes = "".join(_fill("note", text=note) for note in evaluation.notes)
-        yield _fill_raw("notes", notes=notes)
+        yield notes_html(evaluation.notes)
     if plots := _plots(evaluation):
         yield _fill_raw("plots", plots="".join(plots))
     if evaluation.worst:
@@ -58,8 +59,18 @@ def _page(evaluation: Evaluation, root: Path) -> Iterator[str]:
     yield _fill("foot", checksum=evaluation.facts.get("ground truth sha256", "none"))
 
 
+def facts_html(facts: Mapping[str, str | int | float]) -> str:
+    """The list under the title: names with their values."""
+    return "".join(_fill("fact", name=name, value=_number(v)) for name, v in facts.items())
+
+
 def _number(value: str | int | float) -> str:
     return value if isinstance(value, str) else f"{value:,}"
+
+
+def notes_html(notes: Sequence[str]) -> str:
+    """What must be said beside the numbers."""
+    return _fill_raw("notes", notes="".join(_fill("note", text=note) for note in notes))
 
 
 def _metric(metric: Metric, main: Metric) -> str:
@@ -103,18 +114,17 @@ def _plots(evaluation: Evaluation) -> list[str]:
 
 
 def _worst(number: int, worst: Worst, root: Path) -> str:
-    hits = "".join(_hit(rank, hit, root) for rank, hit in enumerate(worst.hits, start=1))
     image = picture(root / worst.path)
     if image is not None and worst.box is not None:
         image = _part(image, worst)
     return _fill_raw(
         "query",
         number=str(number),
-        picture=_picture(image, f"Query: {short_name(worst.path)}"),
-        name=_text(short_name(worst.path)),
-        label=_text(worst.label),
+        picture=picture_html(image, f"Query: {short_name(worst.path)}"),
+        name=as_text(short_name(worst.path)),
+        label=as_text(worst.label),
         value=f"{100 * worst.value:.1f}",
-        hits=hits or _fill("none"),
+        hits=hits_html(worst.hits, root),
     )
 
 
@@ -125,40 +135,27 @@ def _part(image: Image.Image, worst: Worst) -> Image.Image | None:
         return None
 
 
+def hits_html(hits: Sequence[Shown], root: Path) -> str:
+    """The items of a list: pictures below `root`, each said to be right or wrong."""
+    items = [_hit(rank, hit, root) for rank, hit in enumerate(hits, start=1)]
+    return "".join(items) or _fill("none")
+
+
 def _hit(rank: int, hit: Shown, root: Path) -> str:
     name = short_name(hit.path)
     return _fill_raw(
         "hit",
-        verdict=_text(hit.verdict),
-        picture=_picture(picture(root / hit.path), f"{name}, rank {rank}, {hit.verdict}"),
+        verdict=as_text(hit.verdict),
+        picture=picture_html(picture(root / hit.path), f"{name}, rank {rank}, {hit.verdict}"),
         rank=str(rank),
         score="" if hit.score is None else f"{hit.score:.3f}",
-        name=_text(hit.path),
+        name=as_text(hit.path),
     )
 
 
-def _picture(image: Image.Image | None, alt: str) -> str:
+def picture_html(image: Image.Image | None, alt: str) -> str:
+    """A small copy of `image` inside the page, or the words that there is none."""
     if image is None:
         return _fill("gone")
     small = thumbnail(image, _SIDE)
     return _fill("image", source=data_uri(small), alt=alt, width=small.width, height=small.height)
-
-
-def _fill(part: str, **values: object) -> str:
-    """The named part of the page with `values` in it as text: nothing in them becomes markup."""
-    return _fill_raw(part, **{name: _text(value) for name, value in values.items()})
-
-
-def _fill_raw(part: str, **values: str) -> str:
-    return _parts()[part].substitute(values)
-
-
-def _text(value: object) -> str:
-    return escape(printable(value))
-
-
-@cache
-def _parts() -> dict[str, Template]:
-    page = files("dinoseek.report").joinpath("evaluation.html").read_text(encoding="utf-8")
-    _, *pieces = re.split(r"<!-- part: (\w+) -->\n", page)
-    return {name: Template(text) for name, text in zip(pieces[::2], pieces[1::2], strict=True)}
