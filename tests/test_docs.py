@@ -152,6 +152,8 @@ def parse(words: list[str]) -> None:
     words = list(words)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         below = command.get_command(context, words[0])
+        if below is None and command.name == "train":  # whose first word may be left out
+            below, words = command.get_command(context, "run"), ["run", *words]
         assert below, f"no such command: {words[0]}"
         command, context, words = below, click.Context(below, context), words[1:]
     command.make_parser(context).parse_args(words)

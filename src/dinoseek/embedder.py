@@ -37,7 +37,7 @@ from dinoseek.vit.ops import Array
 from dinoseek.vlad import load_vocabulary
 from dinoseek.weights.digest import weights_digest
 from dinoseek.weights.hub import model_name, resolve
-from dinoseek.weights.load import load_params
+from dinoseek.weights.load import load_params, usual_preprocess
 
 K = TypeVar("K")
 Prepared = NDArray[np.uint8]  # (H, W, 3), cut and scaled by a preset
@@ -45,6 +45,7 @@ ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 COLOR_HISTOGRAM = "color-histogram"
 DEFAULT_MODEL = "dinov2-small"
+HEAD_NAME = "head.safetensors"  # beside the weights of a training run
 BATCH_SIZE = 16
 USUAL_HEAD_DIM = 64
 _DECODERS = 2  # threads that decode ahead of the engine
@@ -170,20 +171,18 @@ def load_embedder(
 
     `engine` and `precision` are as in `load_encoder`, for "few" or "many" images to `expect`; of
     `spaces`, what is in a gallery already, precision "auto" keeps to one that differs in nothing
-    else. `preprocess` names a preset (images/preprocess.py), by default "official"; `pos_flavour`
-    overrides how position embeddings are fitted; with `fast_decode` large JPEGs are read at a
-    smaller scale, as its preset's name then says. Vectors are the mean over `scales` of unit
-    vectors. `vocabulary` is for the pooling "vlad", `projection` a PCA that vectors go through;
-    `dinoseek fit` writes both. `cache_dir` keeps what was found out about weights and engines from
-    one process to the next.
+    else. `preprocess` names a preset (images/preprocess.py), by default what the weights say they
+    were trained with, else "official"; `pos_flavour` overrides how position embeddings are fitted;
+    with `fast_decode` large JPEGs are read at a smaller scale, as its preset's name says. Vectors
+    are the mean over `scales` of unit vectors. `vocabulary` is for the pooling "vlad", `projection`
+    a PCA that vectors go through; `dinoseek fit` writes both. `cache_dir` keeps what was found out
+    about weights and engines from one process to the next.
     Raises UsageError for an unknown name or an engine that is not here, MachineError for weights
     that are not there, WeightsError for unusable ones.
     """
     chosen = checked_scales(scales)
-    usual = "squash" if str(model) == COLOR_HISTOGRAM else "official"
-    preset = find_preset(preprocess or usual)
-    preset = preset.with_fast() if fast_decode else preset
     if str(model) == COLOR_HISTOGRAM:
+        preset = _preset(preprocess or "squash", fast_decode)
         check_engine(engine)
         find_precision(precision)
         if chosen != ONE:
@@ -195,11 +194,26 @@ def load_embedder(
         only_numpy = words is not None and engine == AUTO  # no other gives values
         wish = wish_of(NUMPY if only_numpy else engine, precision, threads, expect, cache_dir)
         recipe = Recipe(pooling=pooling, scales=chosen, vocabulary=words)
+        if preprocess is not None:
+            preset = _preset(preprocess, fast_decode)  # as above
         path = resolve(model, models_dir)
+        preset = _preset(preprocess or usual_preprocess(path) or "official", fast_decode)
         embedder = _of_model(
             path, model_name(model), pos_flavour, preset, recipe, limits, wish, spaces
         )
+        projection = projection or _head_of(model)
     return embedder if projection is None else _projected(embedder, projection, cache_dir)
+
+
+def _preset(name: str, fast_decode: bool) -> Preset:
+    found = find_preset(name)
+    return found.with_fast() if fast_decode else found
+
+
+def _head_of(model: str | Path) -> Path | None:
+    """The head of a training run that has one: its vectors are meant to go through it."""
+    path = Path(model) / HEAD_NAME
+    return path if path.is_file() else None
 
 
 def _of_model(

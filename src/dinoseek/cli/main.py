@@ -33,6 +33,7 @@ COMMANDS = {
     "backup": ("dinoseek.cli.backup", "Copy a gallery while it is being used."),
     "remove": ("dinoseek.cli.remove", "Forget images of a gallery."),
     "evaluate": ("dinoseek.cli.evaluate", "Measure how good a model is on labelled pictures."),
+    "train": ("dinoseek.cli.train", "Fine-tune a model on your own labelled pictures."),
     "bench": ("dinoseek.cli.bench", "Measure how fast engines are on this machine."),
     "verify": ("dinoseek.cli.verify", "Compare features with reference features."),
     "models": ("dinoseek.cli.models", "List, download and locate models."),

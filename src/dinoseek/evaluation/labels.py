@@ -50,6 +50,34 @@ def load_splits(path: Path) -> tuple[Dataset, Dataset] | None:
     return _dataset(path, rows, _TRAIN), _dataset(path, rows, test)
 
 
+def load_train_labels(path: Path) -> tuple[Dataset, list[str] | None]:
+    """The images to learn from, and the kind that each is of where a table has super_label.
+
+    Of several splits it is train; without any, all images. Raises as `load_labels` does.
+    """
+    rows = _rows(path)
+    splits = {row[2] for row in rows}
+    if splits - {""} and _TRAIN not in splits:
+        names = ", ".join(sorted(splits - {""}))
+        reason = f"it has the splits {names}, and none called {_TRAIN}"
+        raise DataError("labels.split", path, reason, fix=f"call what may be learnt {_TRAIN}")
+    chosen = _TRAIN if _TRAIN in splits else ""
+    kinds = None if path.is_dir() else _kinds(path, [row[2] == chosen for row in rows])
+    return _dataset(path, rows, chosen), kinds
+
+
+def _kinds(path: Path, kept: Sequence[bool]) -> list[str] | None:
+    """The column super_label of the rows that are kept; None for a table without it."""
+    found = [
+        {} if isinstance(row, BadRow) else {k.strip().lower(): v for k, v in row.metadata.items()}
+        for row in Table(path, Columns(caption=None)).rows()
+    ]
+    kinds = [values.get("super_label", values.get("super")) for values in found]
+    if all(kind is None for kind in kinds):
+        return None
+    return [str(kind) for kind, is_kept in zip(kinds, kept, strict=True) if is_kept]
+
+
 def _dataset(
     path: Path, rows: Sequence[Labelled], chosen: str, notes: Sequence[str] = ()
 ) -> Dataset:

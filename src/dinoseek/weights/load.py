@@ -16,7 +16,7 @@ from dinoseek.vit.ops import Array, Params
 from dinoseek.weights.checkpoint import Checkpoint, open_checkpoint, read_json
 from dinoseek.weights.infer import Plan, agreed, make_plan, tensor_shapes
 from dinoseek.weights.naming import Recipe, flatten, nest
-from dinoseek.weights.save import CONFIG_KEY, as_stored, save_params
+from dinoseek.weights.save import CONFIG_KEY, PREPROCESS_KEY, as_stored, save_params
 from dinoseek.weights.stored import FLOATS, StoredTensor
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,12 @@ def load_params(path: str | Path) -> tuple[Params, ViTConfig]:
         flat = dict(read_tensors(checkpoint, plan))
     logger.info("loaded %s (%s, %s)", path, checkpoint.container, plan.dialect)
     return nest(flat), plan.config
+
+
+def usual_preprocess(path: str | Path) -> str | None:
+    """The preset that the model in `path` was trained with, where the file says so."""
+    with open_checkpoint(Path(path)) as checkpoint:
+        return checkpoint.metadata.get(PREPROCESS_KEY)
 
 
 def summarise(path: str | Path) -> Summary:

@@ -22,6 +22,7 @@ from dinoseek.weights.naming import flatten
 from dinoseek.weights.npz_file import CONFIG_ENTRY
 
 CONFIG_KEY = "dinoseek.config"
+PREPROCESS_KEY = "dinoseek.preprocess"  # how pictures were prepared when the model learnt
 StoredFloat = Literal["float32", "float16", "bfloat16"]
 
 

@@ -1,5 +1,6 @@
 """Hard negatives: what a model takes for the same although its label is another."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,3 +46,26 @@ def hard_negatives(
             fits = (classes[some] != own) & (cosines < too_alike)
             found.append(some[fits][skip : skip + count])
     return found
+
+
+def alike_classes(
+    vectors: Array, labels: Sequence[object], *, most: int = 8, count: int = 5
+) -> list[int]:
+    """A kind (n,) for each of unit vectors (n, d): classes that are taken for each other share one.
+
+    The classes with the most hard negatives in each other (`count` of each image) join first, up to
+    `most` of them in a kind.
+    """
+    numbers: dict[object, int] = {}
+    classes = [numbers.setdefault(label, len(numbers)) for label in labels]
+    mistaken: Counter[tuple[int, int]] = Counter()
+    for own, rows in zip(classes, hard_negatives(vectors, labels, count=count), strict=True):
+        for other in rows.tolist():
+            mistaken[min(own, classes[other]), max(own, classes[other])] += 1
+    kinds = [{number} for number in range(len(numbers))]
+    for (one, other), _ in sorted(mistaken.items(), key=lambda each: (-each[1], each[0])):
+        joined = kinds[one] | kinds[other]
+        if kinds[one] is not kinds[other] and len(joined) <= most:
+            for member in joined:
+                kinds[member] = joined
+    return [min(kinds[number]) for number in classes]

@@ -17,10 +17,11 @@ SUPER_CLASSES = 4  # in a batch of look-alikes
 class Sampler:
     """P x K batches: `classes_per_batch` classes, `images_per_class` images of each.
 
-    `labels` (n,) are any values. Where `super_labels` (n,) say which kind each image is of, a share
-    `super_share` of the batches has classes of a few kinds only: negatives that look alike, for
-    nothing. Of several processes (`world`) each makes the batches of its `rank`: they have classes
-    of their own in each step. Raises UsageError train.batch for what cannot be filled.
+    `labels` (n,) are any values; a class with one image has no positive, and is never drawn. Where
+    `super_labels` (n,) say which kind each image is of, a share `super_share` of the batches has
+    classes of a few kinds only: negatives that look alike, for nothing. Of several processes
+    (`world`) each makes the batches of its `rank`: they have classes of their own in each step.
+    Raises UsageError train.batch for what cannot be filled.
     """
 
     labels: Sequence[object]
@@ -38,7 +39,7 @@ class Sampler:
         rows: dict[object, list[int]] = {}
         for row, label in enumerate(self.labels):
             rows.setdefault(label, []).append(row)
-        self._members = [np.array(each, np.int64) for each in rows.values()]
+        self._members = [np.array(each, np.int64) for each in rows.values() if len(each) > 1]
         kinds = self.super_labels or [None] * len(self.labels)
         self._kinds = [kinds[each[0]] for each in self._members]
         self._check()
@@ -110,7 +111,7 @@ class Sampler:
             )
             raise _refused(f"{self.classes_per_batch} x {self.images_per_class}", reason)
         if len(self._members) < wanted:
-            reason = f"there are only {len(self._members):,} classes"
+            reason = f"there are only {len(self._members):,} classes with two images or more"
             raise _refused(f"{wanted:,} classes in a batch", reason)
         if not 0 <= self.super_share <= 1:
             raise _refused(f"super_share {self.super_share}", "must be from 0 to 1")

@@ -1,0 +1,162 @@
+"""How a training run is shown: a live line on a terminal, a line for each validation elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dinoseek.errors import printable
+
+if TYPE_CHECKING:
+    from dinoseek.train.config import TrainConfig
+    from dinoseek.train.events import Event, Finished, Stepped, Validated
+    from dinoseek.train.plan import Plan
+
+
+def write_plan(config: "TrainConfig", plan: "Plan", *, as_json: bool) -> None:
+    """Writes the effective configuration, what would be learnt, and what it needs."""
+    if as_json:
+        found = {
+            "config": config.as_dict(),
+            "facts": plan.facts,
+            "memory_bytes": plan.memory,
+            "first_batch": str(plan.picture),
+        }
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from dinoseek.train.config_file import as_yaml
+
+    click.echo(as_yaml(config))
+    width = max(map(len, plan.facts))
+    for name, value in plan.facts.items():
+        click.echo(f"{name:{width}}  {_text(value)}")
+    click.echo(f"{'memory':{width}}  about {plan.memory / 1e9:.1f} GB")
+    click.echo(f"{'first batch':{width}}  {printable(plan.picture)}")
+
+
+def show(events: "Iterable[Event]", *, quiet: bool, as_json: bool) -> "Finished":
+    """Shows a run as it goes, and writes its result to stdout; returns it."""
+    from dinoseek.train.events import Finished
+
+    last = None
+    with _line(quiet=quiet) as line:
+        for last in events:
+            line.tell(last)
+    if not isinstance(last, Finished):
+        raise RuntimeError("the run ended without a result")
+    _write(last, as_json=as_json)
+    return last
+
+
+def _write(finished: "Finished", *, as_json: bool) -> None:
+    if as_json:
+        found = {
+            "folder": str(finished.folder),
+            "report": str(finished.report),
+            "before": finished.before,
+            "after": finished.after,
+        }
+        click.echo(json.dumps(found, indent=2))
+        return
+    names = ("recall@1", "map@r")
+    for name in names:
+        before, after = finished.before[name], finished.after[name]
+        change = f"{100 * before:.1f} % -> {100 * after:.1f} % ({100 * (after - before):+.1f})"
+        click.echo(f"held-out {name:9} {change}")
+    click.echo(f"report            {printable(finished.report)}")
+    click.echo(f"use it            --model {printable(finished.folder)}")
+
+
+class _Plain:
+    """Lines for those who read them later."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def tell(self, event: "Event") -> None:
+        from dinoseek.train.events import Started, Stopped, Validated
+
+        match event:
+            case Started():
+                self._say(_started(event.facts, event.step))
+            case Validated():
+                self._say(_validated(event))
+            case Stopped():
+                self._say(f"stopped after step {event.step:,}: {event.reason}")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text, err=True)
+
+
+class _Live(_Plain):
+    """The same, above a line that moves."""
+
+    def __init__(self, bar: Any) -> None:
+        super().__init__(quiet=False)
+        self._bar = bar
+        self._task = bar.add_task("checking images", total=None, told="")
+
+    def tell(self, event: "Event") -> None:
+        from dinoseek.train.events import Checked, Started, Stepped
+
+        match event:
+            case Checked():
+                self._bar.update(self._task, total=event.total, advance=1)
+            case Started():
+                super().tell(event)
+                self._bar.reset(self._task, description="learning", total=event.steps)
+                self._bar.update(self._task, completed=event.step)
+            case Stepped():
+                self._bar.update(self._task, completed=event.step, told=_stepped(event))
+            case _:
+                super().tell(event)
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False, markup=False)
+
+
+@contextmanager
+def _line(*, quiet: bool) -> Iterator[_Plain]:
+    if quiet or not sys.stderr.isatty():
+        yield _Plain(quiet=quiet)
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=24),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[told]}"),
+        progress.TimeRemainingColumn(compact=True),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Live(bar)
+
+
+def _started(facts: Any, step: int) -> str:
+    text = (
+        f"{facts['images']:,} images of {facts['classes']:,} classes,"
+        f" {facts['held-out images']:,} of {facts['held-out classes']:,} held out;"
+        f" {facts['learnt parameters']:,} of {facts['parameters']:,} parameters"
+    )
+    return f"{text}; goes on after step {step:,}" if step else text
+
+
+def _stepped(event: "Stepped") -> str:
+    return f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
+
+
+def _validated(event: "Validated") -> str:
+    name = f"epoch {event.epoch}" if event.epoch else "before"
+    best = "  best so far" if event.is_best and event.epoch else ""
+    scores = f"MAP@R {100 * event.map_at_r:5.1f} %  Recall@1 {100 * event.recall_at_1:5.1f} %"
+    return f"{name:9} {scores}{best}"
+
+
+def _text(value: str | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
