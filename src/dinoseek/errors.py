@@ -13,7 +13,8 @@ Each error has a stable `code` ("image.truncated") for programs, and reads as on
 what, why and what to do.
 """
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 
 class DinoseekError(Exception):
@@ -27,6 +28,10 @@ class DinoseekError(Exception):
         self.reason = reason
         self.fix = fix
         super().__init__(code, self.subject, reason, fix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes from one process to another, `fix` being given by name."""
+        return partial(type(self), fix=self.fix), (self.code, self.subject, self.reason)
 
     def __str__(self) -> str:
         line = f"{self.subject}: {self.reason}"

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -22,8 +23,11 @@ from dinoseek.errors import DataError, DinoseekError, MachineError, UsageError, 
 from dinoseek.train import checkpoint, folder
 from dinoseek.train.adapter import merged, read_adapter
 from dinoseek.train.config_file import load_config
-from dinoseek.train.data.loader import numbers_of
+from dinoseek.train.data.augment import Augmentation
+from dinoseek.train.data.loader import Loader, numbers_of
 from dinoseek.train.data.mining import alike_classes
+from dinoseek.train.data.records import load_records
+from dinoseek.train.data.sampler import Sampler
 from dinoseek.train.events import Finished, Started, Stepped, Stopped, Validated
 from dinoseek.train.learning import Learning
 from dinoseek.train.log import read_log
@@ -273,6 +277,40 @@ def test_broken_images_are_refused_before_it_learns(config_of, products, tmp_pat
 
     assert found.value.code == "train.data.broken"
     assert "c/1.jpg" in str(found.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_while_it_learns_is_named(workers, tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / label / f"{number}.png")
+    records = load_records(tmp_path)
+    (tmp_path / "b/1.png").write_bytes(b"no picture any more")
+    sampler = Sampler(labels=records.labels, classes_per_batch=2, images_per_class=2)
+    loader = Loader(records, sampler, Augmentation(size=14), seed=0, workers=workers)
+
+    with pytest.raises(DataError, match=r"b/1\.png: .* --resume"):
+        list(loader.epoch(0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_however_many_read_them(workers, products):
+    records = load_records(products)
+    sampler = Sampler(labels=records.labels, classes_per_batch=20, images_per_class=3)
+    alone = Loader(records, sampler, Augmentation(size=14), seed=3)
+    loader = Loader(records, sampler, Augmentation(size=14), seed=3, workers=workers)
+
+    for epoch in range(2):
+        for one, other in zip(alone.epoch(epoch), loader.epoch(epoch), strict=True):
+            assert one.pictures.shape == (60, 14, 14, 3)
+            assert torch.equal(one.pictures, other.pictures)
+            assert np.array_equal(one.labels, other.labels)
+            assert [records.labels[row] for row in one.rows[:20]] == [
+                records.labels[row] for row in one.rows[20:40]
+            ]
+        (skipped,) = [*loader.epoch(epoch, skip=len(sampler) - 1)]
+        assert torch.equal(skipped.pictures, other.pictures)
 
 
 def test_images_to_choose_by_must_not_be_learnt(config_of, products):

@@ -287,10 +287,10 @@ def _low(
     a, b = pair["A"], pair["B"]
     # peft sorts its patterns when it saves them, and the first counts: so the matrices decide.
     rank = a.shape[0] if a.ndim == 2 else 0
-    _refuse_numbers(path, rank, alpha)
-    known = {settings.rank, *settings.ranks.values()}
+    known = [settings.rank, *settings.ranks.values()]
     if b.ndim != 2 or b.shape[1] != rank or rank not in known:
         shapes = f"{a.shape} and {b.shape}"
         raise bad(path, f"has matrices {shapes} for {place.layer}, not of rank {settings.rank}")
+    _refuse_numbers(path, rank, alpha)
     scale = scale_of(float(alpha), rank, rslora=settings.rslora)
     return Low(**place._asdict(), a=a, b=b, scale=scale)

@@ -19,6 +19,8 @@ Ids = NDArray[np.int64]
 Key = tuple[int, int, int]  # row, epoch, place in the epoch
 
 _FOREIGN = 1 << 32  # so that places of different processes are different pictures
+_AHEAD = 4  # parts that each worker has ready
+_AT_ONCE = 32  # pictures of a batch that one worker reads, while others read the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,8 @@ class Loader:
             Pictures(records, augmentation, seed),
             batch_sampler=self._keys,
             num_workers=workers,
-            collate_fn=list,
+            collate_fn=_stacked,
+            prefetch_factor=_AHEAD if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_one_thread,
         )
@@ -84,12 +87,15 @@ class Loader:
         """
         rows = [self._rows(each, number) for each in self.sampler.epoch(number)][skip:]
         size = len(rows[0]) if rows else 0
-        self._keys.batches = [
+        keys = [
             [(int(row), number, self._place(skip + step, size, i)) for i, row in enumerate(each)]
             for step, each in enumerate(rows)
         ]
-        for chosen, pictures in zip(rows, self._loader, strict=True):
-            yield self._batch(chosen, pictures)
+        starts = range(0, size, _AT_ONCE)
+        self._keys.parts = [each[start : start + _AT_ONCE] for each in keys for start in starts]
+        parts = iter(self._loader)
+        for chosen in rows:
+            yield self._batch(chosen, [next(parts) for _ in starts])
 
     def _rows(self, rows: Ids, number: int) -> Ids:
         k = self.sampler.images_per_class
@@ -102,28 +108,33 @@ class Loader:
     def _place(self, step: int, size: int, i: int) -> int:
         return self.sampler.rank * _FOREIGN + step * size + i
 
-    def _batch(self, rows: Ids, found: Sequence[Tensor | DinoseekError]) -> Batch:
-        for row, picture in zip(rows, found, strict=True):
-            if isinstance(picture, DinoseekError):
-                name = self._records.images[row]
+    def _batch(self, rows: Ids, parts: Sequence[Tensor | DinoseekError]) -> Batch:
+        for part in parts:
+            if isinstance(part, DinoseekError):
                 fix = "put it back as it was, and run the same command with --resume"
-                raise DataError("train.data.broken", name, picture.reason, fix=fix) from picture
-        pictures = torch.stack(list(found))
+                raise DataError("train.data.broken", part.subject, part.reason, fix=fix) from part
+        pictures = torch.cat(list(parts))
         if self._pin:
             pictures = pictures.pin_memory()
         return Batch(pictures=pictures, labels=torch.from_numpy(self._numbers[rows]), rows=rows)
 
 
+def _stacked(found: Sequence[Tensor | DinoseekError]) -> Tensor | DinoseekError:
+    """Pictures as one tensor, which goes from one process to another at once; or what is wrong."""
+    wrong = next((each for each in found if isinstance(each, DinoseekError)), None)
+    return torch.stack(list(found)) if wrong is None else wrong
+
+
 class _Keys:
     """What the loader's processes are to read next."""
 
-    batches: Sequence[Sequence[Key]] = ()
+    parts: Sequence[Sequence[Key]] = ()
 
     def __iter__(self) -> Iterator[Sequence[Key]]:
-        return iter(self.batches)
+        return iter(self.parts)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.parts)
 
 
 def _one_thread(_: int) -> None:
