@@ -11,6 +11,7 @@ import numpy as np
 
 from dinoseek.embedder import Embedder
 from dinoseek.errors import DinoseekError
+from dinoseek.gallery.connection import RECORD
 from dinoseek.images.limits import DEFAULT_LIMITS
 from dinoseek.images.pool import DecoderPool
 from dinoseek.ingest.fetch import Fetcher, FetchOptions
@@ -100,7 +101,8 @@ class Health:
             return list(self._problems)
 
     def _gallery(self) -> str:
-        if not self._galleries.path.exists():
+        # A thread that has it open would not miss its file.
+        if not (self._galleries.path / RECORD).exists():
             return "the gallery is gone"
         self._galleries.run(lambda gallery: gallery.check())
         return ""
