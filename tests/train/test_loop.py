@@ -37,6 +37,9 @@ from dinoseek.weights.naming import flatten
 
 pytestmark = pytest.mark.torch
 
+# gloo would ask for the machine's own name, which may be known nowhere
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+
 
 @pytest.fixture
 def config_of(settings, tmp_path):
@@ -379,7 +382,7 @@ for _ in train(load_config(Path({str(tmp_path / "config.yaml")!r}))): pass
 """)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
                "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", str(file)]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **LOOPBACK}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]
