@@ -1,6 +1,7 @@
 """What a model learns from: lists and folders, and what is wrong with them."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ from PIL import Image
 
 from dinoseek.errors import DataError, MachineError
 from dinoseek.train.data.checked import check_images, refuse_broken
+from dinoseek.train.data.pairs_file import write_pairs
 from dinoseek.train.data.prepare import prepare_sop
 from dinoseek.train.data.records import Records, load_records
+
+OTHER = {"query_image": "y.jpg", "positive": "z.jpg", "label": "other"}
 
 
 def picture(path, seed=0):
@@ -25,6 +29,39 @@ def lines(path, *records):
 
 def labelled(records):
     return dict(zip(records.images, records.labels, strict=True))
+
+
+def refused(path, code, match, **options):
+    with pytest.raises(DataError, match=match) as caught:
+        load_records(path, **options)
+    assert caught.value.code == code
+    assert caught.value.fix
+    assert str(caught.value).isprintable()
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return lambda *records: lines(tmp_path / "pairs.jsonl", *records)
+
+
+@pytest.fixture
+def table(tmp_path):
+    def call(text, name="table.csv"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def call(*names):
+        for name in names:
+            picture(tmp_path / "photos" / name)
+        return tmp_path / "photos"
+
+    return call
 
 
 def test_of_a_folder_of_products_only_the_training_list_is_read(products):
@@ -187,3 +224,225 @@ def test_prepare_names_listed_images_that_are_not_there(products, tmp_path):
         prepare_sop(tmp_path)
     with pytest.raises(MachineError, match="no Ebay_train"):
         prepare_sop(tmp_path / "none")
+
+
+@pytest.mark.parametrize("key", ["label", "class_id", "id"])
+@pytest.mark.parametrize("query", ["query_image", "image"])
+def test_keys_have_the_other_names_that_lists_use(pairs, query, key):
+    path = pairs({query: "a.jpg", "positive": "b.jpg", key: 3}, OTHER)
+
+    assert labelled(load_records(path))["a.jpg"] == "3"
+
+
+def test_without_labels_pairs_that_share_an_image_show_one_thing(pairs):
+    rng = np.random.default_rng(0)
+    links = [(int(a), int(b)) for a, b in rng.integers(60, size=(45, 2))]
+    path = pairs(*({"query_image": f"{a}.jpg", "positive": f"{b}.jpg"} for a, b in links))
+
+    groups = [{a, b} for a, b in links]
+    for link in links:  # naive: what a link touches becomes one group
+        touched = [group for group in groups if group & set(link)]
+        groups = [group for group in groups if group not in touched] + [set().union(*touched)]
+
+    found = {}
+    for image, label in labelled(load_records(path)).items():
+        found.setdefault(label, set()).add(int(image.removesuffix(".jpg")))
+    assert sorted(map(sorted, found.values())) == sorted(map(sorted, groups))
+    assert len(groups) > 3
+
+
+def test_pairs_without_a_label_take_that_of_the_images_they_are_joined_with(pairs):
+    path = pairs(
+        {"query_image": "a.jpg", "positive": "b.jpg"},
+        {"query_image": "b.jpg", "positive": "c.jpg"},
+        {"query_image": "c.jpg", "positive": "d.jpg", "label": "cup"},
+        OTHER,
+    )
+    found = labelled(load_records(path))
+    assert [found[f"{name}.jpg"] for name in "abcd"] == ["cup"] * 4
+
+
+def test_negatives_without_a_label_are_each_alone(pairs):
+    path = pairs(
+        {"query_image": "a.jpg", "positive": "b.jpg", "label": "alone 2",
+         "negatives": ["m.jpg", "n.jpg", "y.jpg"]},
+        OTHER,
+    )  # fmt: skip
+    found = load_records(path)
+
+    labels = labelled(found)
+    assert len({labels[name] for name in ("a.jpg", "m.jpg", "n.jpg", "y.jpg")}) == 4
+    assert labels["y.jpg"] == "other"
+    assert [found.images[row] for row in found.negatives[0]] == ["m.jpg", "n.jpg", "y.jpg"]
+    assert set(found.negatives) == {0}
+
+
+def test_a_negative_that_shows_the_same_thing_is_none(pairs):
+    path = pairs(
+        {"query_image": "a.jpg", "positive": "b.jpg", "label": 1, "negatives": ["c.jpg", "y.jpg"]},
+        {"query_image": "c.jpg", "positive": "a.jpg", "label": 1, "negatives": ["c.jpg"]},
+        {"query_image": "a.jpg", "positive": "c.jpg", "label": 1, "negatives": ["y.jpg"]},
+        OTHER,
+    )
+    found = load_records(path)
+
+    assert {
+        row: [found.images[each] for each in rows] for row, rows in found.negatives.items()
+    } == {0: ["y.jpg"]}
+
+
+def test_a_line_that_is_no_json_is_named_by_its_place_in_the_file(table):
+    path = table(f"{json.dumps(OTHER)}\n\n{{no\n", "pairs.jsonl")
+    refused(path, "train.data.row", "line 3: it is no JSON")
+
+
+def test_only_ends_of_lines_end_lines(table):
+    name = "a\u2028b\u0085c.jpg"
+    line = json.dumps({**OTHER, "query_image": name}, ensure_ascii=False)
+    path = table(
+        "\ufeff" + line + '\n{"query_image": "c", "positive": "d", "label": 2}\n', "p.jsonl"
+    )
+
+    assert load_records(path).images[0] == name
+
+
+def test_pairs_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(json.dumps(OTHER).encode() + b'\n{"query_image": "\xff"}\n')
+    refused(path, "train.data.format", "no text in UTF-8")
+
+
+def test_an_image_with_two_labels_is_refused_with_both(pairs, table):
+    one = {"query_image": "a.jpg", "positive": "b.jpg", "label": "cup"}
+    two = {"query_image": "b.jpg", "positive": "c.jpg", "label": "mug"}
+    refused(pairs(OTHER, one, two), "train.data.conflict", "line 3: b.jpg is mug, and cup")
+    one["super_label"], two["super_label"], two["label"] = "tea", "coffee", "cup"
+    refused(pairs(OTHER, one, two), "train.data.conflict", "line 3: b.jpg is coffee, and tea")
+    refused(table("path,label\na,cup\na,mug\n"), "train.data.conflict", "cup and mug")
+
+
+def test_a_pair_that_joins_two_labels_is_refused_with_both(pairs):
+    path = pairs(
+        {"query_image": "a.jpg", "positive": "b.jpg", "label": "cup"},
+        OTHER,
+        {"query_image": "b.jpg", "positive": "y.jpg"},
+    )
+    refused(path, "train.data.conflict", "line 3: it joins images of the labels cup and other")
+
+
+def test_a_table_in_json_lines_is_told_from_pairs_by_its_first_line(table):
+    rows = [{"path": "a.jpg", "label": 1}, {"path": "b.jpg", "label": 1}, {"path": "c", "label": 2}]
+    found = load_records(table("\n".join(map(json.dumps, rows)), "table.jsonl"))
+
+    assert labelled(found) == {"a.jpg": "1", "b.jpg": "1", "c": "2"}
+
+
+def test_paths_of_a_table_may_be_absolute_but_not_lead_out(table, tmp_path):
+    rows = f"path,label\n{tmp_path / 'elsewhere' / 'a.jpg'},1\n./b.jpg,1\nc.jpg,2\n"
+    found = load_records(table(rows), tmp_path)
+
+    assert found.path(0) == tmp_path / "elsewhere" / "a.jpg"
+    assert found.path(1) == tmp_path / "b.jpg"
+    refused(table(rows + "../d.jpg,2\n"), "train.data.path", "../d.jpg leads out")
+
+
+def test_an_image_that_a_table_has_twice_is_refused(table):
+    path = table("path,label\na,1\nb,2\nb,2\n./a,1\n")
+    refused(path, "train.data.twice", "2 images are listed more than once, such as a")
+
+
+def test_images_are_below_the_given_folder(pairs, table, products, tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+
+    assert load_records(pairs(OTHER, {**OTHER, "query_image": "a", "positive": "b", "label": 1}),
+                        root).path(0) == root / "y.jpg"  # fmt: skip
+    assert load_records(table("path,label\na,1\nb,1\nc,2\n"), root).path(0) == root / "a"
+    assert load_records(products, root).root == root
+    with pytest.raises(MachineError, match="is no folder"):
+        load_records(products, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("stray", ["train/stray.jpg", "test/stray.jpg", "more/can/stray.jpg"])
+def test_a_stray_image_does_not_turn_train_and_test_into_classes(folder, stray):
+    root = folder("train/cup/a.jpg", "train/mug/b.jpg", "test/can/c.jpg", "test/can/d.jpg", stray)
+    refused(root, "train.data.split", "folders train and test")
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("9 9 9", "line 3 is something else"),
+        ("9 nine 9 a.JPG", "line 3 is something else"),
+        ("9 9 9 ../a.JPG", "line 3: its path leads out"),
+        ("9 9 9 /a.JPG", "line 3: its path leads out"),
+    ],
+)
+def test_a_line_of_the_product_list_that_is_no_good_is_named(tmp_path, line, match):
+    (tmp_path / "Ebay_train.txt").write_text(f"image_id class_id super_class_id path\n\n{line}\n")
+    refused(tmp_path, "train.data.format", match)
+
+
+def test_written_pairs_are_read_again_and_repeat_with_the_seed(tmp_path):
+    images = [f"{i}.jpg" for i in range(30)]
+    images[3], images[7] = "\u2028ü 猫.jpg", "\udcff.jpg"  # the last is a byte that is no text
+    labels = [str(i % 4) for i in range(29)] + ["alone"]
+    path = tmp_path / "new" / "pairs.jsonl"
+
+    assert write_pairs(path, images, labels, labels, seed=1) == 29
+    text = path.read_bytes()
+    found = load_records(path)
+    assert labelled(found) == dict(zip(images[:29], labels[:29], strict=True))
+    assert found.super_labels == found.labels
+    assert [each.name for each in path.parent.iterdir()] == ["pairs.jsonl"]
+    write_pairs(path, images, labels, labels, seed=1)
+    assert path.read_bytes() == text
+    write_pairs(path, images, labels, labels, seed=2)
+    assert path.read_bytes() != text
+
+
+def test_the_positive_is_any_other_image_of_the_label_equally_often(tmp_path):
+    images, labels = [f"{i}" for i in range(5)], ["1"] * 4 + ["2"]
+    seen = Counter()
+    for seed in range(600):
+        write_pairs(tmp_path / "pairs.jsonl", images, labels, seed=seed)
+        for line in (tmp_path / "pairs.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            seen[record["query_image"], record["positive"]] += 1
+
+    assert set(seen) == {(a, b) for a in "0123" for b in "0123" if a != b}
+    assert all(150 < count < 250 for count in seen.values())  # 200 each, five deviations of 11.5
+
+
+def test_an_image_is_one_however_its_path_is_written(pairs):
+    path = pairs({"query_image": "./a.jpg", "positive": "b.jpg", "label": 1},
+                 {"query_image": "c//b.jpg", "positive": "a.jpg", "label": 1}, OTHER)  # fmt: skip
+
+    assert list(load_records(path).images) == ["a.jpg", "b.jpg", "c/b.jpg", "y.jpg", "z.jpg"]
+
+
+def test_images_of_a_folder_for_each_label_are_in_it(folder, tmp_path):
+    records = load_records(folder("cup/a.png", "cup/b.png", "mug/c.png"), tmp_path)
+
+    assert all(records.path(row).is_file() for row in range(3))
+
+
+def test_labels_may_have_one_image_but_not_all_of_them(table):
+    refused(table("path,label\na,1\nb,2\n"), "train.data.labels", "2 labels, 0 of them")
+    assert len(load_records(table("path,label\na,1\nb,2\nc,2\n")).images) == 3
+
+
+def test_a_list_in_another_folder_than_its_images_is_read_again(tmp_path):
+    for name in ("shop/a/1.png", "shop/a/2.png", "shop/b/1.png", "shop/b/2.png"):
+        picture(tmp_path / name)
+    records = load_records(tmp_path / "shop")
+    path = tmp_path / "lists/mined.jsonl"
+
+    write_pairs(path, records.images, records.labels, negatives=[[2], [3], [0], [1]],
+                root=records.root)  # fmt: skip
+
+    again = load_records(path)
+    found = [again.path(row).relative_to(tmp_path / "shop") for row in range(4)]
+    assert sorted(map(str, found)) == sorted(records.images)
+    assert all(again.path(row).is_file() for row in range(4))
+    assert len(again.negatives) == 4

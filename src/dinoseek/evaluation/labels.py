@@ -75,7 +75,11 @@ def _kinds(path: Path, kept: Sequence[bool]) -> list[str] | None:
     kinds = [values.get("super_label", values.get("super")) for values in found]
     if all(kind is None for kind in kinds):
         return None
-    return [str(kind) for kind, is_kept in zip(kinds, kept, strict=True) if is_kept]
+    return [
+        "" if kind is None else str(kind)
+        for kind, is_kept in zip(kinds, kept, strict=True)
+        if is_kept
+    ]
 
 
 def _dataset(

@@ -149,7 +149,7 @@ def _image(path: Path, number: int, record: Mapping[str, Any], keys: Sequence[st
     if not isinstance(found, str) or not found:
         raise _bad(path, number, f"it has no {keys[0]}", f"{keys[0]} is the path of an image")
     image = Path(found)
-    if image.is_absolute() or ".." in image.parts:
+    if ".." in image.parts:  # whole paths are fine: the list is the user's own
         fix = "paths are relative to image_root, and below it"
         raise _bad(path, number, f"{printable(found)} leads out of the folder", fix)
     return image.as_posix()
@@ -220,7 +220,7 @@ def write_pairs(
             record["super_label"] = super_labels[row]
         if negatives:
             record["negatives"] = [images[each] for each in negatives[row]]
-        lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        lines.append(json.dumps(record) + "\n")  # ASCII: a name may have bytes that are no text
     _write(path, lines)
     return len(lines)
 
