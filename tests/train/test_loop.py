@@ -24,9 +24,9 @@ from dinoseek.train import checkpoint, folder
 from dinoseek.train.adapter import merged, read_adapter
 from dinoseek.train.config_file import load_config
 from dinoseek.train.data.augment import Augmentation
-from dinoseek.train.data.loader import Loader, numbers_of
+from dinoseek.train.data.loader import Loader
 from dinoseek.train.data.mining import alike_classes
-from dinoseek.train.data.records import load_records
+from dinoseek.train.data.records import load_records, numbers_of
 from dinoseek.train.data.sampler import Sampler
 from dinoseek.train.events import Finished, Started, Stepped, Stopped, Validated
 from dinoseek.train.learning import Learning
@@ -303,7 +303,7 @@ from pathlib import Path
 import torch
 from dinoseek.train.data.augment import Augmentation
 from dinoseek.train.data.loader import Loader
-from dinoseek.train.data.records import load_records
+from dinoseek.train.data.records import load_records, numbers_of
 from dinoseek.train.data.sampler import Sampler
 records = load_records(Path({str(products)!r}))
 sampler = Sampler(labels=records.labels, classes_per_batch=20, images_per_class=3)

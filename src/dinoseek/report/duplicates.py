@@ -13,7 +13,7 @@ from string import Template
 from dinoseek.duplicates.groups import Group, Member
 from dinoseek.duplicates.keeper import amount
 from dinoseek.duplicates.levels import Level
-from dinoseek.errors import MachineError, printable
+from dinoseek.errors import printable
 from dinoseek.gallery.holdings import Copy
 from dinoseek.report.pictures import (
     ThumbnailOf,
@@ -22,6 +22,7 @@ from dinoseek.report.pictures import (
     picture,
     thumbnail,
 )
+from dinoseek.report.template import write_pieces
 
 LIMIT = 500  # groups on one page: some 20 MB
 
@@ -49,12 +50,7 @@ def write_duplicates(
 
     `thumbnail_of` gives a small picture of an image, by its id, where it has no file.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
-            page.writelines(_page(groups, title, facts or {}, thumbnail_of, limit))
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, _page(groups, title, facts or {}, thumbnail_of, limit))
 
 
 def _page(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from dinoseek.errors import DinoseekError, MachineError
+from dinoseek.errors import DinoseekError
 from dinoseek.evaluation.embedding import cropped
 from dinoseek.evaluation.metrics import RECALL_LEVELS
 from dinoseek.evaluation.result import Evaluation, Metric, Shown, Worst
 from dinoseek.report.pictures import data_uri, picture, short_name, thumbnail
 from dinoseek.report.plots import curves, histograms, over_log
-from dinoseek.report.template import as_text, fill, fill_raw
+from dinoseek.report.template import as_text, fill, fill_raw, write_pieces
 
 PAGE = "evaluation.html"
 
@@ -24,12 +24,7 @@ _fill, _fill_raw = partial(fill, PAGE), partial(fill_raw, PAGE)
 
 def write_page(path: Path, evaluation: Evaluation, root: Path) -> None:
     """Writes the report to `path`; pictures are read below `root`, and may be missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
-            page.writelines(_page(evaluation, root))
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, _page(evaluation, root))
 
 
 def _page(evaluation: Evaluation, root: Path) -> Iterator[str]:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from dinoseek.errors import MachineError
 from dinoseek.explain import Explanation
 from dinoseek.report.explanation import LINES, fitted
 from dinoseek.report.heat import STOPS, Color, Pair, heat_span, heated, pairs
 from dinoseek.report.pictures import data_uri, short_name
-from dinoseek.report.template import as_text, fill, fill_raw
+from dinoseek.report.template import as_text, fill, fill_raw, write_pieces
 
 _PAGE = "explanation.html"
 _GAP = 60
@@ -44,12 +43,7 @@ def write_page(
 
     `facts` (the model, ...) stand under the title. MachineError where it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = _page(explained, names, facts or {}, lines)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, [_page(explained, names, facts or {}, lines)])
 
 
 def _page(

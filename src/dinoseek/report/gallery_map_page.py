@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dinoseek.errors import MachineError, printable
+from dinoseek.errors import printable
 from dinoseek.report.gallery_map import Mapped, nearest
 from dinoseek.report.pictures import short_name
-from dinoseek.report.template import as_text, fill, fill_raw
+from dinoseek.report.template import as_text, fill, fill_raw, write_pieces
 
 _PAGE, _SCRIPT = "gallery_map.html", "gallery_map.js"
 _NONE, _OTHER = "none", "other"
@@ -37,12 +37,7 @@ def write_map_page(
     Points have the colour of their value of `color`, a name of metadata; the most frequent values
     have one of their own. MachineError where the page cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
-            page.writelines(_page(found, pictures, title, facts or {}, color, neighbours))
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, _page(found, pictures, title, facts or {}, color, neighbours))
 
 
 def _page(

@@ -11,7 +11,7 @@ from string import Template
 
 from PIL import Image
 
-from dinoseek.errors import MachineError, printable
+from dinoseek.errors import printable
 from dinoseek.gallery.base import Hit
 from dinoseek.ranking import percent
 from dinoseek.report.pictures import (
@@ -25,6 +25,7 @@ from dinoseek.report.pictures import (
     short_name,
     thumbnail,
 )
+from dinoseek.report.template import write_pieces
 
 _SCORE_NOTE = "The score is cosine similarity: 1 is the same picture to the model, 0 is unrelated."
 _DISTANCE_NOTE = (
@@ -49,12 +50,7 @@ def write_html(
 
     `thumbnail_of` gives a small picture of a hit, by its id, where the hit has no file.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
-            page.writelines(_page(results, title, facts or {}, thumbnail_of))
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, _page(results, title, facts or {}, thumbnail_of))
 
 
 def _page(

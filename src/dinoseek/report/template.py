@@ -1,12 +1,24 @@
 """Pages in parts: a file whose parts begin at comments "part: name", filled in by name."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
-from dinoseek.errors import printable
+from dinoseek.errors import MachineError, printable
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Writes a page that comes in pieces; MachineError report.unwritable where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
+            page.writelines(pieces)
+    except OSError as exc:
+        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
 
 
 def fill(page: str, part: str, **values: object) -> str:

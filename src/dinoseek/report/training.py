@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dinoseek.errors import MachineError
 from dinoseek.evaluation.compare import Difference
 from dinoseek.evaluation.result import Shown
 from dinoseek.report import evaluation
 from dinoseek.report.pictures import picture, short_name
 from dinoseek.report.plots import Points, over_steps
-from dinoseek.report.template import as_text, fill, fill_raw
+from dinoseek.report.template import as_text, fill, fill_raw, write_pieces
 
 _PAGE = "training.html"
 _SMOOTHED_SHARE = 0.03  # of the steps, over which the smoothed loss remembers
@@ -62,12 +61,7 @@ class TrainingReport:
 
 def write_training(path: Path, report: TrainingReport, root: Path) -> None:
     """Writes the report to `path`; pictures are read below `root`, and may be missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as page:
-            page.writelines(_page(report, root))
-    except OSError as exc:
-        raise MachineError("report.unwritable", path, exc.strerror or str(exc)) from exc
+    write_pieces(path, _page(report, root))
 
 
 def _page(report: TrainingReport, root: Path) -> Iterator[str]:

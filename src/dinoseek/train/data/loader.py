@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from dinoseek.errors import DataError, DinoseekError
 from dinoseek.images.decode import load_image
 from dinoseek.train.data.augment import Augmentation, generator
-from dinoseek.train.data.records import Records
+from dinoseek.train.data.records import Records, numbers_of
 from dinoseek.train.data.sampler import Sampler
 
 Ids = NDArray[np.int64]
@@ -139,9 +139,3 @@ class _Keys:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-def numbers_of(labels: Sequence[object]) -> Ids:
-    """A number (n,) for each label, by first appearance."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)

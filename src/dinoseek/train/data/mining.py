@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dinoseek.gallery.exact import top_k
+from dinoseek.train.data.records import numbers_of
 from dinoseek.vit.ops import Array
 
 Ids = NDArray[np.int64]
@@ -31,8 +32,7 @@ def hard_negatives(
     those with a cosine of `too_alike` or more. Of a class that fills the neighbourhood there may be
     fewer than `count`.
     """
-    numbers: dict[object, int] = {}
-    classes = np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)
+    classes = numbers_of(labels)
     if len(classes) != len(vectors):
         raise ValueError(f"{len(vectors)} vectors, but {len(classes)} labels")
     if not len(vectors):
@@ -56,13 +56,12 @@ def alike_classes(
     The classes with the most hard negatives in each other (`count` of each image) join first, up to
     `most` of them in a kind.
     """
-    numbers: dict[object, int] = {}
-    classes = [numbers.setdefault(label, len(numbers)) for label in labels]
+    classes = numbers_of(labels).tolist()
     mistaken: Counter[tuple[int, int]] = Counter()
     for own, rows in zip(classes, hard_negatives(vectors, labels, count=count), strict=True):
         for other in rows.tolist():
             mistaken[min(own, classes[other]), max(own, classes[other])] += 1
-    kinds = [{number} for number in range(len(numbers))]
+    kinds = [{number} for number in range(len(set(classes)))]
     for (one, other), _ in sorted(mistaken.items(), key=lambda each: (-each[1], each[0])):
         joined = kinds[one] | kinds[other]
         if kinds[one] is not kinds[other] and len(joined) <= most:

@@ -205,17 +205,10 @@ def write_pairs(
     """
     if root is not None and root.resolve() != path.parent.resolve():
         images = [str((root / image).resolve()) for image in images]
-    members: dict[str, list[int]] = {}
-    for row, label in enumerate(labels):
-        members.setdefault(label, []).append(row)
     rng, lines = np.random.default_rng(seed), []
-    for row, label in enumerate(labels):
-        others = [each for each in members[label] if each != row]
-        if not others:
-            continue
-        positive = others[int(rng.integers(len(others)))]
+    for row, positive in _partners(labels, rng):
         record: dict[str, Any] = {"query_image": images[row], "positive": images[positive]}
-        record["label"] = label
+        record["label"] = labels[row]
         if super_labels is not None:
             record["super_label"] = super_labels[row]
         if negatives:
@@ -223,6 +216,20 @@ def write_pairs(
         lines.append(json.dumps(record) + "\n")  # ASCII: a name may have bytes that are no text
     _write(path, lines)
     return len(lines)
+
+
+def _partners(labels: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Each row that is not alone with another of its label."""
+    members: dict[str, list[int]] = {}
+    places = []
+    for row, label in enumerate(labels):
+        own = members.setdefault(label, [])
+        places.append(len(own))
+        own.append(row)
+    for row, (label, place) in enumerate(zip(labels, places, strict=True)):
+        if len(members[label]) > 1:
+            drawn = int(rng.integers(len(members[label]) - 1))
+            yield row, members[label][drawn + (drawn >= place)]  # all but itself
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

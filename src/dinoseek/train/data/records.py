@@ -56,6 +56,12 @@ class Records:
         )
 
 
+def numbers_of(labels: Sequence[object]) -> Ids:
+    """A number (n,) for each label, by first appearance."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], np.int64)
+
+
 def load_records(path: Path, image_root: Path | None = None) -> Records:
     """The training images of a folder or a list.
 
@@ -63,8 +69,8 @@ def load_records(path: Path, image_root: Path | None = None) -> Records:
     with a folder for each label, or with such folders in one called train; a table (.csv .tsv
     .jsonl .parquet) with path and label; or vembed-factory's .jsonl of query_image and positive.
     Paths in lists are relative to `image_root`, or else to the list's folder; folders of folders
-    have no list. Raises DataError
-    train.data.* and labels.* for lists that are no good, naming the row.
+    have no list. Raises DataError train.data.* and labels.* for lists that are no good, naming the
+    row.
     """
     if image_root is not None and not image_root.is_dir():
         raise MachineError("train.data.missing", image_root, "is no folder", fix="see image_root")
