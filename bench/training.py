@@ -1,6 +1,7 @@
 """Measures a training run: images a second, memory of the GPU, share of what its products reach.
 
     python bench/training.py CONFIG.yaml [key=value ...] [--out training.json]
+    python bench/training.py                    drawn products and random weights, to try it
 
 The run is a real one, by `dinoseek train`; its result is in its output_dir, and what it did to the
 held-out classes is told, too. Images a second are the median over steps but for the first ten. With
@@ -14,6 +15,7 @@ prefer_fast_kernels()
 
 import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -21,24 +23,54 @@ from statistics import median
 import torch
 
 from dinoseek.bench.flops import flops_per_image
+from dinoseek.bench.models import random_params
 from dinoseek.images.preprocess import find_preset
+from dinoseek.products.folder import write_products
+from dinoseek.products.order import Order
+from dinoseek.train.config import TrainConfig
 from dinoseek.train.config_file import load_config
 from dinoseek.train.events import Finished, Started, Stepped, Validated
 from dinoseek.train.loop import train
+from dinoseek.vit.config import SIZES
 from dinoseek.weights.hub import resolve
 from dinoseek.weights.load import load_params
+from dinoseek.weights.save import save_params
 from record import machine
 
 WARM = 10
+TRIAL = """
+model: ./random.safetensors
+data: products
+output_dir: run
+preprocess: squash@112
+val_share: 0.3
+batch_size: 32
+epochs: 8
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", type=Path)
+    parser.add_argument("config", type=Path, nargs="?")
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    config = load_config(asked.config, asked.settings)
+    with tempfile.TemporaryDirectory() as folder:
+        path = asked.config or trial(Path(folder))
+        measure(load_config(path, asked.settings), asked.out)
+
+
+def trial(folder: Path) -> Path:
+    """A configuration that any machine gets through in a minute."""
+    for _ in write_products(folder / "products", Order(classes=60, size=112)):
+        pass
+    save_params(folder / "random.safetensors", random_params(SIZES["small"]), SIZES["small"])
+    path = folder / "trial.yaml"
+    path.write_text(TRIAL, encoding="utf-8")
+    return path
+
+
+def measure(config: TrainConfig, out: Path | None) -> None:
     on_gpu = torch.cuda.is_available() and config.device != "cpu"
     peak = products_rate() if on_gpu else None
     rates, validated, begun = [], [], time.perf_counter()
@@ -71,8 +103,8 @@ def main() -> None:
     }
     text = json.dumps(found, indent=2)
     print(text)
-    if asked.out:
-        asked.out.write_text(text + "\n", encoding="utf-8")
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
 
 
 def products_rate() -> float:

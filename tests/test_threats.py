@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CASES = {
-    "FS": 19, "URL": 45, "CSV": 20, "IDX": 34, "CFG": 15, "OPS": 10, "WEB": 40, "GT": 13,
+    "FS": 19, "URL": 45, "CSV": 20, "IDX": 34, "CFG": 15, "OPS": 10, "WEB": 40, "GT": 13, "FT": 8,
 }  # fmt: skip
 
 

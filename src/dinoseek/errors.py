@@ -4,6 +4,7 @@
     ├── UsageError        a flag, a setting or a name that makes no sense         (exit code 2)
     ├── ImageError        one picture that cannot be read                         (3)
     ├── FetchError        one address that cannot be fetched                      (3)
+    ├── TrainingError     a run that cannot go on; what it saved is kept          (3)
     ├── MachineError      the machine: a missing file, permission, disk, network  (4)
     ├── WeightsError      a checkpoint that is damaged, incomplete or foreign     (5)
     ├── GalleryError      a gallery that is damaged, newer, or of another model   (5)
@@ -61,6 +62,12 @@ class ImageError(DinoseekError):
 
 class FetchError(DinoseekError):
     """A picture that cannot be had from the web; the run goes on without it."""
+
+    exit_code = 3
+
+
+class TrainingError(DinoseekError):
+    """A training run that cannot go on by itself; what it saved is kept."""
 
     exit_code = 3
 

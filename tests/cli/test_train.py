@@ -56,6 +56,40 @@ def test_what_was_tuned_is_searched_with_beside_the_base(dinoseek, asked, tmp_pa
 
 
 @pytest.mark.torch
+def test_FT_07_what_the_base_indexed_is_not_searched_with_the_tuned_model(
+    dinoseek, asked, tmp_path
+):
+    pytest.importorskip("peft")
+    assert dinoseek("train", asked, "--set", "epochs=1").code in (0, 3)
+    indexed = dinoseek("index", "shop", "--gallery", "base.dino", "--model", "random.safetensors",
+                       "--preprocess", "squash@28", "--engine", "numpy")  # fmt: skip
+    assert indexed.code == 0, indexed.err
+    query = next((tmp_path / "shop").rglob("*.JPG"))
+
+    refused = dinoseek("search", query, "--gallery", "base.dino", "--model", "tuned")
+
+    assert refused.code == 5
+    assert "tuned" in refused.err
+    assert "random" in refused.err
+
+
+def test_commands_are_listed_by_what_they_do(dinoseek):
+    listed = " ".join(dinoseek("train", "--help").out.split())
+
+    assert "merge Puts a LoRA adapter in peft's format into" in listed
+    assert "Examples: dinoseek train merge" not in listed
+
+
+def test_a_file_that_is_not_there_is_told_with_what_to_do(dinoseek, tmp_path):
+    pytest.importorskip("peft")
+
+    refused = dinoseek("train", "prepar")
+
+    assert refused.code == 4
+    assert "prepar: No such file or directory; name a YAML file" in refused.err
+
+
+@pytest.mark.torch
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(dinoseek, asked, tmp_path):
     pytest.importorskip("peft")
 
@@ -78,6 +112,17 @@ def test_a_run_that_is_there_is_not_overwritten(dinoseek, asked):
     assert refused.code == 2
     assert "go on with --resume, begin anew with --force" in refused.err
     assert dinoseek("train", asked, "--resume", "--force").code == 2
+
+
+@pytest.mark.torch
+def test_a_run_that_learnt_nothing_says_so(dinoseek, asked):
+    pytest.importorskip("peft")
+
+    result = dinoseek("train", asked, "--set", "epochs=1", "--set", "learning_rate=1e-12")
+
+    assert result.code == 3
+    assert "nothing that was learnt did better, so the model is as it was" in result.err
+    assert "held-out map@r" in result.out
 
 
 @pytest.mark.torch

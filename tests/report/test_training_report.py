@@ -1,6 +1,7 @@
 """The page of a training run."""
 
 import re
+from html import unescape
 
 import pytest
 from PIL import Image
@@ -44,7 +45,7 @@ def test_it_says_what_changed_and_shows_it(report, tmp_path):
     write_training(tmp_path / "page.html", report, tmp_path)
 
     page = (tmp_path / "page.html").read_text("utf-8")
-    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    text = " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
     assert "50.0 % → 62.5 %" in text
     assert "+12.5 points" in text
     assert "better" in text

@@ -2,12 +2,15 @@
 
 # ruff: noqa: E402  (imports that need what may not be here)
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +22,14 @@ pytest.importorskip("peft")
 pytest.importorskip("accelerate")
 
 from dinoseek.embedder import load_embedder
-from dinoseek.errors import DataError, DinoseekError, MachineError, UsageError, WeightsError
+from dinoseek.errors import (
+    DataError,
+    DinoseekError,
+    MachineError,
+    TrainingError,
+    UsageError,
+    WeightsError,
+)
 from dinoseek.train import checkpoint, folder
 from dinoseek.train.adapter import merged, read_adapter
 from dinoseek.train.config_file import load_config
@@ -32,6 +42,7 @@ from dinoseek.train.events import Finished, Started, Stepped, Stopped, Validated
 from dinoseek.train.learning import Learning
 from dinoseek.train.log import read_log
 from dinoseek.train.loop import load_material, train
+from dinoseek.weights import save
 from dinoseek.weights.load import load_params
 from dinoseek.weights.naming import flatten
 
@@ -163,6 +174,80 @@ for _ in train(load_config(Path({str(tmp_path / "config.yaml")!r})), resume=True
     assert same(weights(files[0]), weights(files[1]))
 
 
+@pytest.mark.parametrize("fails", ["save_file", "sync"])
+def test_FT_02_a_disk_that_is_full_costs_no_checkpoint(tmp_path, monkeypatch, fails):
+    saved = checkpoint.Saved(
+        progress=checkpoint.Progress(step=1), made_from={}, numbers={}, tensors={"a": torch.ones(3)}
+    )
+    checkpoint.save(tmp_path, saved)
+    checkpoint.save(tmp_path, replace(saved, progress=checkpoint.Progress(step=2)))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint if fails == "save_file" else save, fails, full)
+    with pytest.raises(MachineError, match="No space left on device"):
+        checkpoint.save(tmp_path, replace(saved, progress=checkpoint.Progress(step=3)))
+
+    assert checkpoint.load(tmp_path).progress.step == 2
+    assert not [each for each in tmp_path.iterdir() if each.suffix == ".part"]
+
+
+def test_FT_02_a_validation_that_comes_again_stands_in_the_log_once(config_of):
+    config = config_of(epochs=2, save_steps=1)
+    events_of(config)
+    whole = read_log(config.output_dir)
+    state = config.output_dir / folder.STATE
+    saved = checkpoint.load(state)
+    last = saved.progress.validations.pop()  # as if it had been killed before the last save
+    saved.progress.best_step = saved.progress.validations[-1][0]
+    checkpoint.save(state, saved)
+
+    events_of(config, resume=True)
+
+    again = read_log(config.output_dir)
+    assert [line["step"] for line in again] == [line["step"] for line in whole]
+    assert again[-1]["map_at_r"] == last[1]
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
+def test_a_tracker_gets_what_the_log_gets(config_of, monkeypatch, tracker):
+    told = []
+    writer = SimpleNamespace(
+        add_scalar=lambda name, value, step: told.append(
+            (step, name.removeprefix("train/"), value)
+        ),
+        flush=lambda: None,
+        log=lambda values, step: told.extend((step, *each) for each in values.items()),
+    )
+    fakes = {
+        "torch.utils.tensorboard": SimpleNamespace(SummaryWriter=lambda *_: writer),
+        "wandb": SimpleNamespace(init=lambda **_: writer),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    config = config_of(epochs=1, report_to=[tracker])
+
+    events_of(config)
+
+    expected = [
+        (line["step"], name, value)
+        for line in read_log(config.output_dir)
+        for name, value in line.items()
+        if name not in ("step", "epoch")
+    ]
+    assert [each for each in told if each[1] != "epoch"] == expected
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
+def test_a_tracker_that_is_not_here_is_told(config_of, monkeypatch, tracker):
+    for name in ("torch.utils.tensorboard", "wandb"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(UsageError, match=rf"dinoseek\[{tracker}\]"):
+        events_of(config_of(report_to=[tracker]))
+
+
 def test_FT_03_a_damaged_checkpoint_costs_what_was_learnt_since_the_one_before(config_of, caplog):
     config = config_of(save_steps=1, epochs=1)
     events_of(config)
@@ -194,10 +279,10 @@ def test_FT_04_a_loss_that_is_no_number_stops_it_and_keeps_what_was_saved(config
         lambda self, batch: backward(self, batch) if self.run.progress.step < 3 else float("nan"),
     )
 
-    with pytest.raises(DataError, match="the loss is nan in step 4") as found:
+    with pytest.raises(TrainingError, match="the loss is nan in step 4") as found:
         events_of(config)
 
-    assert found.value.code == "train.nan"
+    assert (found.value.code, found.value.exit_code) == ("train.nan", 3)
     assert checkpoint.load(config.output_dir / folder.STATE).progress.step == 2
 
 
@@ -273,13 +358,18 @@ def test_broken_images_are_refused_before_it_learns(config_of, products, tmp_pat
         (shop / label).mkdir(parents=True)
         for number, file in enumerate(sorted(products.rglob("*.JPG"))[:3]):
             (shop / label / f"{number}.jpg").write_bytes(file.read_bytes())
-    (shop / "c/1.jpg").write_bytes(b"no picture")
+    for label in "abcdef":  # held out or not
+        (shop / label / "1.jpg").write_bytes(b"no picture")
+    checked = []
 
     with pytest.raises(DataError) as found:
-        events_of(config_of(data=str(shop), batch_size=8))
+        for event in train(config_of(data=str(shop), batch_size=8)):
+            checked.append(event.total)
 
+    assert checked == [18] * 18
     assert found.value.code == "train.data.broken"
-    assert "c/1.jpg" in str(found.value)
+    assert str(found.value).startswith("6 of 18 images: cannot be read")
+    assert all(f"{label}/1.jpg" in str(found.value) for label in "abcdef")
 
 
 def test_an_image_that_breaks_while_it_learns_is_named(tmp_path):

@@ -153,7 +153,15 @@ def _add_common_options(command: click.Command) -> None:
     command.params += [option for option in common if not taken & set(option.opts)]
     if isinstance(command, click.Group):
         for below in command.commands.values():
+            below.short_help = below.short_help or _first_sentence(below.help or "")
             _add_common_options(below)
+
+
+def _first_sentence(text: str) -> str:
+    """What a command does, in a list of commands: its help behind the examples."""
+    paragraphs = (" ".join(each.split()) for each in text.replace("\b", "").split("\n\n"))
+    told = next((each for each in paragraphs if not each.startswith("Examples:")), "")
+    return told.split(". ")[0].rstrip(".") + "." if told else ""
 
 
 def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from dinoseek.train.events import Event, Finished, Stepped, Validated
     from dinoseek.train.plan import Plan
 
+_NO_BETTER = (
+    "nothing that was learnt did better, so the model is as it was;"
+    " try a larger learning_rate, more epochs, or an ema_decay of 0.9 where there are few steps"
+)
+
 
 def write_plan(config: "TrainConfig", plan: "Plan", *, as_json: bool) -> None:
     """Writes the effective configuration, what would be learnt, and what it needs."""
@@ -66,6 +71,8 @@ def _write(finished: "Finished", *, as_json: bool) -> None:
         before, after = finished.before[name], finished.after[name]
         change = f"{100 * before:.1f} % -> {100 * after:.1f} % ({100 * (after - before):+.1f})"
         click.echo(f"held-out {name:9} {change}")
+    if finished.after["map@r"] <= finished.before["map@r"]:
+        click.echo(f"note: {_NO_BETTER}", err=True)
     click.echo(f"report            {printable(finished.report)}")
     click.echo(f"use it            --model {printable(finished.folder)}")
 

@@ -1,5 +1,6 @@
 """A run's configuration from a YAML file and --set: each key known, of its type, and given once."""
 
+import os
 import types
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields
@@ -87,7 +88,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise UsageError("train.config", path, f"has over {_MAX_BYTES:,} bytes")
         found = yaml.load(path.read_bytes(), _Loader)
     except OSError as exc:
-        raise MachineError("train.config", path, exc.strerror or str(exc)) from exc
+        fix = "name a YAML file as docs/training.md has it, or a command of dinoseek train --help"
+        raise MachineError("train.config", path, exc.strerror or str(exc), fix=fix) from exc
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
         told = printable(" ".join(str(exc).split())[:200])
         raise UsageError("train.config", path, f"is no YAML: {told}") from exc
@@ -137,7 +139,9 @@ def _unknown(name: str) -> UsageError:
 def _moved(key: str, value: Any, folder: Path) -> Any:
     """A path relative to the file becomes one relative to the current folder."""
     is_path = key in _PATHS or (key == "model" and _is_file(value))
-    return str(folder / Path(value).expanduser()) if is_path and isinstance(value, str) else value
+    if not is_path or not isinstance(value, str) or not value:
+        return value
+    return os.path.normpath(folder / Path(value).expanduser())  # no examples/../runs for people
 
 
 def _is_file(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dinoseek.errors import DataError, DinoseekError
+from dinoseek.errors import TrainingError
 from dinoseek.train import checkpoint, folder, grad_cache
 from dinoseek.train.data.loader import Batch
 from dinoseek.train.data.mining import alike_classes
@@ -126,11 +126,11 @@ class Learning:
         longest = run.config.max_grad_norm or math.inf
         return float(run.accelerator.clip_grad_norm_(free, longest))
 
-    def _no_number(self, loss: float) -> DinoseekError:
+    def _no_number(self, loss: float) -> TrainingError:
         step = self.run.progress.step + 1
         reason = f"the loss is {loss} in step {step}; what was learnt before the last save is kept"
         fix = "begin anew with a smaller learning_rate, or precision: float32"
-        return DataError("train.nan", self.run.config.output_dir, reason, fix=fix)
+        return TrainingError("train.nan", self.run.config.output_dir, reason, fix=fix)
 
     def _validated(self, epoch: int) -> Validated:
         run, progress = self.run, self.run.progress

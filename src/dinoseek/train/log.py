@@ -19,12 +19,21 @@ Values = Mapping[str, float | int]
 
 
 class Log:
-    """The log of the run in `folder`; resumed after a `step`, it forgets what came later."""
+    """The log of the run in `folder`; it forgets steps after `step`, validations after `validated`.
 
-    def __init__(self, folder: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
+    Those come again, once a run goes on after a checkpoint.
+    """
+
+    def __init__(
+        self, folder: Path, *, step: int, validated: int, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self._path = folder / LINES
         self._table = folder / TABLE
-        kept = [line for line in read_log(folder) if line["step"] <= step]
+        kept = [
+            line
+            for line in read_log(folder)
+            if line["step"] <= (validated if "map_at_r" in line else step)
+        ]
         self._write(self._path, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._others = [_tracker(name, folder) for name in trackers]
 
@@ -94,7 +103,7 @@ def _wandb(folder: Path) -> Any:
         import wandb  # noqa: PLC0415  an extra
     except ImportError as exc:
         raise _missing("wandb") from exc
-    run = wandb.init(dir=str(folder), name=folder.name, resume="allow", id=folder.name)
+    run = wandb.init(dir=str(folder), name=folder.name)
 
     def add(values: Values) -> None:
         run.log({k: v for k, v in values.items() if k != "step"}, step=int(values["step"]))
@@ -103,7 +112,7 @@ def _wandb(folder: Path) -> Any:
 
 
 def _missing(name: str) -> DinoseekError:
-    fix = f"pip install {name}, or leave it out of report_to"
+    fix = f"pip install 'dinoseek[{name}]', or leave it out of report_to"
     return UsageError("train.tracker", name, "is not installed", fix=fix)
 
 

@@ -1,6 +1,6 @@
 """Training from beginning to end, as a stream of what happens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,15 @@ def train(
 
     With `resume` it goes on after the last checkpoint, or begins where there is none; with `force`
     a run in the folder is replaced. Raises UsageError for settings that make no sense, DataError
-    for images that cannot be used, listing them, DataError train.nan where the loss is no number.
+    for images that cannot be used, listing them, TrainingError train.nan for a loss that is no
+    number.
     """
     with _held(config, resume=resume, force=force) as is_main:
         preset_of(config)
         material = load_material(config, models_dir)
         saved = checkpoint.load(config.output_dir / folder.STATE) if resume else None
         if saved is None and is_main:
-            yield from _checked(material.train)
-            yield from _checked(material.held_out)
+            yield from _checked([material.train, material.held_out])
         run = make_run(config, material.train, material.params, material.vit_config)
         yield from _run(run, material, saved)
 
@@ -110,14 +110,17 @@ def _refuse_shared(config: TrainConfig, learnt: Records, held_out: Records) -> N
         raise DataError("train.data.shared", config.val_data, reason, fix=fix)
 
 
-def _checked(records: Records) -> Iterator[Event]:
+def _checked(parts: Sequence[Records]) -> Iterator[Event]:
+    """Reads every image, and refuses those that cannot be read, all in one list."""
+    total = sum(len(records.images) for records in parts)
     broken = []
-    for row, error in check_images(records):
-        if error is not None:
-            broken.append((records.images[row], error))
-        yield Checked(total=len(records.images))
+    for records in parts:
+        for row, error in check_images(records):
+            if error is not None:
+                broken.append((records.images[row], error))
+            yield Checked(total=total)
     if broken:
-        raise refuse_broken(broken, len(records.images))
+        raise refuse_broken(broken, total)
 
 
 def _run(run: Run, material: Material, saved: checkpoint.Saved | None) -> Iterator[Event]:
@@ -126,7 +129,7 @@ def _run(run: Run, material: Material, saved: checkpoint.Saved | None) -> Iterat
     if saved is not None:
         folder.refuse_others(saved, wanted, config.output_dir)
         run.restore(saved, config.output_dir / folder.STATE / checkpoint.NAME)
-    log = Log(config.output_dir, run.progress.step, config.report_to) if run.is_main else None
+    log = _log(run) if run.is_main else None
     if run.is_main:
         with replacing(config.output_dir / folder.CONFIG) as temporary:
             temporary.write_text(as_yaml(config), encoding="utf-8")
@@ -137,6 +140,17 @@ def _run(run: Run, material: Material, saved: checkpoint.Saved | None) -> Iterat
         log.tabulate()
         yield finish(run, material.held_out, facts_of(run, material), material.weights)
     run.accelerator.wait_for_everyone()
+
+
+def _log(run: Run) -> Log:
+    """The log up to the checkpoint that the run goes on from."""
+    validations = run.progress.validations
+    return Log(
+        run.config.output_dir,
+        step=run.progress.step,
+        validated=validations[-1][0] if validations else -1,
+        trackers=run.config.report_to,
+    )
 
 
 def facts_of(run: Run, material: Material) -> dict[str, str | int | float]:
