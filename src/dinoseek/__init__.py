@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         GalleryError,
         ImageError,
         MachineError,
+        TrainingError,
         UsageError,
         WeightsError,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "Part",
     "Record",
     "Region",
+    "TrainingError",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -76,6 +78,7 @@ _HOMES = {
         "GalleryError",
         "ImageError",
         "MachineError",
+        "TrainingError",
         "UsageError",
         "WeightsError",
     ),

@@ -360,13 +360,12 @@ def test_broken_images_are_refused_before_it_learns(config_of, products, tmp_pat
             (shop / label / f"{number}.jpg").write_bytes(file.read_bytes())
     for label in "abcdef":  # held out or not
         (shop / label / "1.jpg").write_bytes(b"no picture")
-    checked = []
+    events = []
 
     with pytest.raises(DataError) as found:
-        for event in train(config_of(data=str(shop), batch_size=8)):
-            checked.append(event.total)
+        events.extend(train(config_of(data=str(shop), batch_size=8)))
 
-    assert checked == [18] * 18
+    assert [event.total for event in events] == [18] * 18
     assert found.value.code == "train.data.broken"
     assert str(found.value).startswith("6 of 18 images: cannot be read")
     assert all(f"{label}/1.jpg" in str(found.value) for label in "abcdef")

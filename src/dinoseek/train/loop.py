@@ -1,5 +1,6 @@
 """Training from beginning to end, as a stream of what happens."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dinoseek.train.data.records import Records, load_records
 from dinoseek.train.data.split import split_by_class
 from dinoseek.train.events import Checked, Event, Started
 from dinoseek.train.finish import finish
+from dinoseek.train.gather import is_shared
 from dinoseek.train.learning import Learning
 from dinoseek.train.log import Log
 from dinoseek.train.run import Run, make_run, preset_of, processes
@@ -58,8 +60,9 @@ def train(
         saved = checkpoint.load(config.output_dir / folder.STATE) if resume else None
         if saved is None and is_main:
             yield from _checked([material.train, material.held_out])
-        run = make_run(config, material.train, material.params, material.vit_config)
-        yield from _run(run, material, saved)
+        yield from _run(
+            make_run(config, material.train, material.params, material.vit_config), material, saved
+        )
 
 
 @contextmanager
@@ -72,10 +75,14 @@ def _held(config: TrainConfig, *, resume: bool, force: bool) -> Iterator[bool]:
     if not state.is_main_process:
         state.wait_for_everyone()
         yield False
-        return
-    with folder.held(config.output_dir, resume=resume, force=force):
+    else:
+        with folder.held(config.output_dir, resume=resume, force=force):
+            state.wait_for_everyone()
+            yield True
+    if is_shared():
         state.wait_for_everyone()
-        yield True
+        gc.collect()  # gloo aborts a process whose model still holds on to it in the end
+        state.destroy_process_group()
 
 
 def load_material(config: TrainConfig, models_dir: Path | None = None) -> Material:
@@ -139,7 +146,6 @@ def _run(run: Run, material: Material, saved: checkpoint.Saved | None) -> Iterat
     if log is not None:
         log.tabulate()
         yield finish(run, material.held_out, facts_of(run, material), material.weights)
-    run.accelerator.wait_for_everyone()
 
 
 def _log(run: Run) -> Log:
