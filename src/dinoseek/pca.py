@@ -39,15 +39,18 @@ class Pca:
         return Fitted(kind=KIND, facts=facts, arrays=arrays)
 
 
-def fit_pca(vectors: Array, dim: int, *, whiten: bool = False, space: str = "") -> Pca:
+def fit_pca(
+    vectors: Array, dim: int, *, whiten: bool = False, space: str = "", fewer: bool = False
+) -> Pca:
     """The first `dim` principal components of vectors (m, d).
 
     With `whiten` each is divided by its standard deviation (Jegou and Chum, 2012). Raises
-    UsageError fit.dim where the vectors do not have so many.
+    UsageError fit.dim where the vectors do not have so many, unless `fewer` will do.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
     variances, components = _principal(vectors - mean)
     most = int((variances > _LEAST_SHARE * max(float(variances[0]), 1e-12)).sum())
+    dim = min(dim, most) if fewer else dim
     if not 1 <= dim <= most:
         reason = f"{len(vectors):,} vectors of {vectors.shape[1]} numbers have {most} components"
         raise UsageError("fit.dim", f"{dim} components", reason)

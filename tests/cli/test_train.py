@@ -178,3 +178,56 @@ def test_without_peft_it_says_what_to_install(dinoseek, asked, monkeypatch):
 
     assert refused.code == 2
     assert "pip install 'dinoseek[train]'" in refused.err
+
+
+SMALL = ("--embed-dim", 32, "--depth", 1, "--num-heads", 2, "--size", 28, "--views", 1,
+         "--epochs", 2, "--batch-size", 16, "--num-workers", 0, "--device", "cpu")  # fmt: skip
+TEACHER = ("--model", "color-histogram", "--preprocess", "squash@28")
+
+
+@pytest.mark.torch
+def test_a_distilled_model_is_searched_with(dinoseek, asked, tmp_path):
+    pytest.importorskip("peft")
+    (tmp_path / "shop/broken.jpg").write_bytes(b"no picture")
+
+    done = dinoseek("train", "distill", "shop", "--out", "small", *SMALL, *TEACHER)
+
+    assert done.code == 0, done.err
+    assert "left out 1 that cannot be read (broken.jpg: " in done.err
+    assert "teacher color-histogram, squash@28" in done.err
+    assert "epoch 2 " in done.err
+    assert done.out.splitlines()[-1] == "use it      --model ./small"  # small is dinov2-small
+    indexed = dinoseek("index", "shop", "--gallery", "g.dino", "--model", "./small")
+    assert indexed.code == 3, indexed.err  # the broken one
+    assert dinoseek("info", "g.dino", "--json").json["spaces"][0]["preprocess"] == "squash@28"
+
+
+@pytest.mark.torch
+def test_distilling_says_what_came_of_it_as_json(dinoseek, asked):
+    pytest.importorskip("peft")
+
+    done = dinoseek("train", "distill", "shop", "--out", "small", *SMALL, *TEACHER, "--json", "-q")
+
+    assert done.err == ""
+    assert done.json.keys() == {"folder", "parameters", "by_chance", "agreement", "cosine"}
+    again = dinoseek("train", "distill", "shop", "--out", "small", *SMALL, *TEACHER)
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--num-heads", 5), "--num-heads: is 5"),
+        (("--size", 100), "--size: is 100, expected a multiple of 14"),
+        (("--resume", "--force"), "only one at a time"),
+    ],
+)
+@pytest.mark.torch
+def test_distilling_with_what_makes_no_sense_is_refused(dinoseek, asked, flags, told):
+    pytest.importorskip("peft")
+
+    refused = dinoseek("train", "distill", "shop", "--out", "small", *TEACHER, *flags)
+
+    assert refused.code == 2
+    assert told in refused.err

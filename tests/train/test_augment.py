@@ -61,6 +61,22 @@ def test_contrast_moves_colours_away_from_the_grey_of_the_picture():
         assert 39 <= light - dark <= 121
 
 
+def test_light_is_what_a_loop_over_pixels_gives():
+    image, change = noise(30, 30), {"brightness": 0.4, "contrast": 0.4}
+
+    for number in range(20):
+        found = Augmentation(size=30, **STILL | change).apply(image, rng(number))
+
+        drawn = rng(number)
+        part_of(30, 30, (1.0, 1.0), 1.0, drawn)
+        drawn.random()  # whether it is mirrored
+        brighter, more = drawn.uniform(0.6, 1.4), drawn.uniform(0.6, 1.4)
+        lit = (np.asarray(image) * brighter).clip(0, 255)
+        grey = (lit @ [0.299, 0.587, 0.114]).mean()
+        expected = (more * lit + (1 - more) * grey).clip(0, 255)
+        assert abs(found - expected).max() <= 0.5 + 1e-9
+
+
 def test_a_rectangle_is_covered_by_the_mean_of_imagenet():
     image = Image.new("RGB", (40, 40), (255, 255, 255))
     shares = []

@@ -8,6 +8,8 @@ import click
 
 from dinoseek.cli.models import models_dir_option
 from dinoseek.cli.options import model_options
+from dinoseek.cli.train_distill import distill
+from dinoseek.cli.train_needs import need_training
 from dinoseek.errors import UsageError
 
 PARTIAL = 3
@@ -67,9 +69,8 @@ def run(
     evaluate and export. A run that was stopped goes on with --resume and ends as if it had not
     been. Exit code 3 if the best that was learnt is no better than the model as it was.
     """
-    from dinoseek.cli.train_output import show, write_plan
-
     need_training()
+    from dinoseek.cli.train_output import show, write_plan
     from dinoseek.train.config_file import load_config
     from dinoseek.train.loop import train
     from dinoseek.train.plan import plan
@@ -166,11 +167,4 @@ def mine(**values: Any) -> None:
     write_mined(**values)
 
 
-def need_training() -> None:
-    """UsageError train.missing where PyTorch, peft or accelerate is not installed."""
-    from importlib.util import find_spec
-
-    for name in ("torch", "peft", "accelerate", "yaml"):
-        if find_spec(name) is None:
-            fix = "pip install 'dinoseek[train]'"
-            raise UsageError("train.missing", "dinoseek train", f"needs {name}", fix=fix)
+command.add_command(distill)

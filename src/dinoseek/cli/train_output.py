@@ -2,19 +2,24 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dinoseek.errors import printable
+from dinoseek.errors import DinoseekError, printable
 
 if TYPE_CHECKING:
     from dinoseek.train.config import TrainConfig
+    from dinoseek.train.distill.events import Compared
     from dinoseek.train.events import Event, Finished, Stepped, Validated
     from dinoseek.train.plan import Plan
 
+R = TypeVar("R")
+
+_SHOWN = 3  # of the pictures that cannot be read
 _NO_BETTER = (
     "nothing that was learnt did better, so the model is as it was;"
     " try a larger learning_rate, more epochs, or an ema_decay of 0.9 where there are few steps"
@@ -46,13 +51,19 @@ def show(events: "Iterable[Event]", *, quiet: bool, as_json: bool) -> "Finished"
     """Shows a run as it goes, and writes its result to stdout; returns it."""
     from dinoseek.train.events import Finished
 
+    finished = follow(events, Finished, quiet=quiet)
+    _write(finished, as_json=as_json)
+    return finished
+
+
+def follow(events: Iterable[Any], result: type[R], *, quiet: bool) -> R:
+    """Shows what happens as it happens; returns the last event, which must be a `result`."""
     last = None
     with _line(quiet=quiet) as line:
         for last in events:
             line.tell(last)
-    if not isinstance(last, Finished):
+    if not isinstance(last, result):
         raise RuntimeError("the run ended without a result")
-    _write(last, as_json=as_json)
     return last
 
 
@@ -74,7 +85,15 @@ def _write(finished: "Finished", *, as_json: bool) -> None:
     if finished.after["map@r"] <= finished.before["map@r"]:
         click.echo(f"note: {_NO_BETTER}", err=True)
     click.echo(f"report            {printable(finished.report)}")
-    click.echo(f"use it            --model {printable(finished.folder)}")
+    click.echo(f"use it            --model {as_model(finished.folder)}")
+
+
+def as_model(folder: Path) -> str:
+    """What --model takes for a folder: one that is called as a known model is needs its place."""
+    from dinoseek.weights.hub import known_model
+
+    name = str(folder)
+    return printable(f"./{name}" if known_model(name) else name)
 
 
 class _Plain:
@@ -83,10 +102,15 @@ class _Plain:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
-    def tell(self, event: "Event") -> None:
+    def tell(self, event: Any) -> None:
+        from dinoseek.train.distill.events import Compared, LeftOut
         from dinoseek.train.events import Started, Stopped, Validated
 
         match event:
+            case LeftOut():
+                self._say(_left_out(event.broken))
+            case Compared():
+                self._say(_compared(event))
             case Started():
                 self._say(_started(event.facts, event.step))
             case Validated():
@@ -107,10 +131,14 @@ class _Live(_Plain):
         self._bar = bar
         self._task = bar.add_task("checking images", total=None, told="")
 
-    def tell(self, event: "Event") -> None:
+    def tell(self, event: Any) -> None:
+        from dinoseek.train.distill.events import Taught
         from dinoseek.train.events import Checked, Started, Stepped
 
         match event:
+            case Taught():
+                self._bar.update(self._task, description="asking the teacher", total=event.total)
+                self._bar.update(self._task, completed=event.done)
             case Checked():
                 self._bar.update(self._task, total=event.total, advance=1)
             case Started():
@@ -146,6 +174,12 @@ def _line(*, quiet: bool) -> Iterator[_Plain]:
 
 
 def _started(facts: Any, step: int) -> str:
+    if "teacher" in facts:
+        text = (
+            f"{facts['pictures']:,} pictures, {facts['held-out pictures']:,} held out; teacher"
+            f" {facts['teacher']}; {facts['parameters']:,} parameters, {facts['preprocess']}"
+        )
+        return f"{text}; goes on after step {step:,}" if step else text
     text = (
         f"{facts['images']:,} images of {facts['classes']:,} classes,"
         f" {facts['held-out images']:,} of {facts['held-out classes']:,} held out;"
@@ -156,6 +190,18 @@ def _started(facts: Any, step: int) -> str:
 
 def _stepped(event: "Stepped") -> str:
     return f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
+
+
+def _compared(event: "Compared") -> str:
+    best = "  best so far" if event.is_best else ""
+    scores = f"agreement {100 * event.agreement:5.1f} %  cosine {event.cosine:.3f}"
+    return f"epoch {event.epoch:<3} {scores}{best}"
+
+
+def _left_out(broken: "Sequence[tuple[str, DinoseekError]]") -> str:
+    told = "; ".join(f"{printable(name)}: {error.reason}" for name, error in broken[:_SHOWN])
+    more = f"; and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
+    return f"left out {len(broken):,} that cannot be read ({told}{more})"
 
 
 def _validated(event: "Validated") -> str:

@@ -1,10 +1,11 @@
 """How well the model finds images of classes that it was not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dinoseek.errors import DataError
 from dinoseek.evaluation.dataset import Dataset
@@ -20,6 +21,8 @@ from dinoseek.vit.ops import Array
 
 CUTOFFS = (1, 5, 10)
 
+Prepared = NDArray[np.uint8]
+
 
 def embed(
     model: Tuned,
@@ -34,14 +37,20 @@ def embed(
 
     Raises DataError train.data.broken for an image that cannot be read.
     """
+    return embed_batches(model, batches(records, preset, batch_size, workers), precision)
+
+
+def embed_batches(
+    model: Tuned, pictures: Iterable[Prepared], precision: torch.dtype | None = None
+) -> Array:
+    """Embeddings (n, d) of unit length of batches of prepared pictures, each (b, H, W, 3)."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), _rounded(device, precision):
             found = [
-                model(torch.from_numpy(pictures).to(device)).float().cpu().numpy()
-                for pictures in _batches(records, preset, batch_size, workers)
+                model(torch.from_numpy(each).to(device)).float().cpu().numpy() for each in pictures
             ]
     finally:
         model.train(was_training)
@@ -53,15 +62,16 @@ def _rounded(device: torch.device, precision: torch.dtype | None) -> torch.autoc
     return torch.autocast(device.type, precision or torch.bfloat16, enabled=enabled)
 
 
-def _batches(
-    records: Records, preset: Preset, batch_size: int, workers: int
-) -> Iterator[np.ndarray]:
-    """Pictures (b, H, W, 3), in order; of one size, since presets for training cut squares."""
+def batches(records: Records, preset: Preset, batch_size: int, workers: int) -> Iterator[Prepared]:
+    """Pictures (b, H, W, 3), in order; of one size, since presets for training cut squares.
+
+    Raises DataError for an image that cannot be read.
+    """
     files = [records.path(row) for row in range(len(records.images))]
     opened = ahead(
         lambda path: _opened(path, preset), files, workers=max(workers, 1), depth=2 * batch_size
     )
-    waiting: list[np.ndarray] = []
+    waiting: list[Prepared] = []
     for each in opened:
         waiting.append(each)
         if len(waiting) == batch_size:
@@ -71,7 +81,7 @@ def _batches(
         yield np.stack(waiting)
 
 
-def _opened(path: Path, preset: Preset) -> np.ndarray:
+def _opened(path: Path, preset: Preset) -> Prepared:
     image = load_image(path, faithful=preset.faithful, least_side=preset.least_side)
     return preset.apply(image, path)
 

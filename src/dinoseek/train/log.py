@@ -12,8 +12,8 @@ from dinoseek.train.config import Tracker
 from dinoseek.weights.save import replacing
 
 LINES, TABLE = "log.jsonl", "log.csv"
-_COLUMNS = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "images_per_second",
-            "map_at_r", "recall_at_1")  # fmt: skip
+COLUMNS = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "images_per_second",
+           "map_at_r", "recall_at_1")  # fmt: skip
 
 Values = Mapping[str, float | int]
 
@@ -21,18 +21,25 @@ Values = Mapping[str, float | int]
 class Log:
     """The log of the run in `folder`; it forgets steps after `step`, validations after `validated`.
 
-    Those come again, once a run goes on after a checkpoint.
+    Those come again, once a run goes on after a checkpoint. The table has `columns`.
     """
 
     def __init__(
-        self, folder: Path, *, step: int, validated: int, trackers: Sequence[Tracker] = ()
+        self,
+        folder: Path,
+        *,
+        step: int,
+        validated: int,
+        trackers: Sequence[Tracker] = (),
+        columns: Sequence[str] = COLUMNS,
     ) -> None:
+        self._columns = columns
         self._path = folder / LINES
         self._table = folder / TABLE
         kept = [
             line
             for line in read_log(folder)
-            if line["step"] <= (validated if "map_at_r" in line else step)
+            if line["step"] <= (step if "loss" in line else validated)
         ]
         self._write(self._path, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._others = [_tracker(name, folder) for name in trackers]
@@ -50,7 +57,7 @@ class Log:
     def tabulate(self) -> None:
         """Writes the table anew."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(read_log(self._path.parent))
         self._write(self._table, text.getvalue())

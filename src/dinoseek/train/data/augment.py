@@ -17,7 +17,7 @@ from dinoseek.images.preprocess import MEAN
 Bytes = NDArray[np.uint8]  # (size, size, 3)
 
 _TRIES = 10
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # what a colour is in grey (ITU-R BT.601)
+_GREY = np.array([0.299, 0.587, 0.114])  # what a colour is in grey (ITU-R BT.601)
 _COVER = np.array([255 * mean for mean in MEAN], np.float32).round().astype(np.uint8)
 
 
@@ -58,22 +58,23 @@ class Augmentation:
         """Varies an RGB image: (size, size, 3)."""
         box = part_of(image.width, image.height, self.area, self.ratio, rng)
         cut = image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box)
-        pixels = np.asarray(cut, np.float32)
         if rng.random() < self.flip:
-            pixels = pixels[:, ::-1]
-        pixels = self._lit(pixels, rng)
-        varied = pixels.clip(0, 255).round().astype(np.uint8)
+            cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        varied = np.array(cut.point(self._levels(cut, rng)))
         if rng.random() < self.erasing:
             left, top, right, bottom = part_of(self.size, self.size, self.erased, 0.3, rng)
             varied[top:bottom, left:right] = _COVER
         return varied
 
-    def _lit(self, pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def _levels(self, image: Image.Image, rng: np.random.Generator) -> list[int]:
+        """What each byte of red, green and blue becomes (768,), in another light."""
         brighter = rng.uniform(1 - self.brightness, 1 + self.brightness)
-        pixels = (pixels * np.float32(brighter)).clip(0, 255)
-        more = np.float32(rng.uniform(1 - self.contrast, 1 + self.contrast))
-        grey = (pixels @ _GREY).mean()  # (size, size, 3) -> ()
-        return more * pixels + (1 - more) * grey
+        lit = (brighter * np.arange(256)).clip(0, 255)
+        more = rng.uniform(1 - self.contrast, 1 + self.contrast)
+        counts = np.reshape(image.histogram(), (3, 256))  # a picture has few levels, many pixels
+        grey = _GREY @ (counts @ lit) / (image.width * image.height)  # (3, 256) -> (3,) -> ()
+        levels = (more * lit + (1 - more) * grey).clip(0, 255).round()
+        return levels.astype(int).tolist() * 3
 
 
 def generator(seed: int, epoch: int, row: int) -> np.random.Generator:

@@ -1,0 +1,1 @@
+"""A small model that learns to see as a large one does, from pictures without labels."""
