@@ -3,7 +3,7 @@
     python tools/screenshots.py [FOLDER] [--model FILE] [--only NAME]
 
 It needs, on Debian: chromium, fonts-inter, fonts-wqy-microhei. Scores in the pictures are the
-model's; without one the demo compares colours.
+model's; without one the demo uses dinoseek-tiny.
 """
 
 import argparse

@@ -42,7 +42,7 @@ def test_a_folder_is_indexed_searched_and_shown(demo, photos):
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count('<section class="search"') == 6
     assert page.count('<li class="hit">') == 36
-    assert "color-histogram" in page
+    assert "dinoseek-tiny" in page
     assert str(out / "index.html") in said.out
     with open_gallery(out / "demo.dino", readonly=True) as gallery:
         assert gallery.info()["images"] == 9

@@ -107,7 +107,7 @@ def test_missing_weights_say_what_to_do_in_one_line(dinoseek, photos):
 
     assert result.code == 4
     assert len(result.err.strip().splitlines()) <= 2
-    for words in ("models download dinov2-base", "346 MB", "--model color-histogram"):
+    for words in ("models download dinov2-base", "346 MB", "--model dinoseek-tiny"):
         assert words in result.err
 
 

@@ -32,7 +32,7 @@ def test_list_shows_every_model_with_size_licence_and_whether_it_is_here(run, tm
 
     lines = run("list").stdout.splitlines()
 
-    assert len(lines) == 9
+    assert len(lines) == 10
     small = next(line for line in lines if line.startswith("dinov2-small "))
     assert all(
         word in small for word in ("dinov2_vits14", "88 MB", "22 M", "Apache-2.0", "not here")
@@ -47,7 +47,8 @@ def test_list_as_json_has_the_same_for_programs(run, tmp_path):
 
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
 
-    assert rows.keys() == hub.KNOWN.keys()
+    assert rows.keys() == {*hub.KNOWN, "dinoseek-tiny"}
+    assert rows["dinoseek-tiny"]["path"] == str(hub.built_in_weights())
     assert rows["dinov2-giant-reg"]["path"] == str(path)
     assert rows["dinov2-small"] == {
         "name": "dinov2-small",

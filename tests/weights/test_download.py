@@ -171,7 +171,7 @@ def test_a_failed_download_is_one_line_with_what_to_do(model, tmp_path, monkeypa
 
     assert caught.value.code == "weights.download"
     assert "\n" not in str(caught.value)
-    for part in ("HF_ENDPOINT", model.url, str(tmp_path), "color-histogram"):
+    for part in ("HF_ENDPOINT", model.url, str(tmp_path), "dinoseek-tiny"):
         assert part in str(caught.value)
 
 

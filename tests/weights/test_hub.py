@@ -133,7 +133,7 @@ def test_without_weights_one_line_says_what_to_fetch_where_to_put_it_and_what_wo
         "346 MB",
         "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
         str(tmp_path / "models"),
-        "--model color-histogram",
+        "--model dinoseek-tiny",
     ):
         assert part in line
 

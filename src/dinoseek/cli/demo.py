@@ -71,7 +71,7 @@ def command(
 
     Draws a small gallery, or takes the pictures of FOLDER, puts them into a gallery, searches with
     some of them, and writes a page with what was found. It uses DINOv2-small if its weights are on
-    this machine, else a built-in embedder that compares colours. Nothing is fetched without
+    this machine, else dinoseek-tiny, which is built in and sees less. Nothing is fetched without
     --download. With --products it draws a data set and measures the model too.
     """
     refuse_foreign_page(out / _PAGE)
@@ -129,8 +129,8 @@ def show_products(folder: Path, out: Path, chosen: Chosen, order: "Order") -> Pa
 
 def choose(choice: ModelChoice, *, download: bool, expect: "Work" = "many") -> Chosen:
     """The model that was asked for, else DINOv2-small if it is to be had, else the built-in one."""
-    from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
-    from dinoseek.weights.hub import find_weights
+    from dinoseek.embedder import DEFAULT_MODEL
+    from dinoseek.weights.hub import BUILT_IN, find_weights
 
     if choice.model is not None:
         return Chosen(embedder=choice.load(expect=expect))
@@ -139,7 +139,7 @@ def choose(choice: ModelChoice, *, download: bool, expect: "Work" = "many") -> C
         why = fetch(DEFAULT_MODEL, choice.models_dir) or why
     if find_weights(DEFAULT_MODEL, choice.models_dir) is not None:
         return Chosen(embedder=choice.load(expect=expect))
-    return Chosen(embedder=replace(choice, model=COLOR_HISTOGRAM).load(), why=why)
+    return Chosen(embedder=replace(choice, model=BUILT_IN).load(expect=expect), why=why)
 
 
 def fetch(model: str, models_dir: Path | None) -> str:
@@ -268,7 +268,8 @@ def tell(results: "list[Result]", chosen: Chosen, page: Path, gallery: Path) -> 
     click.echo(f"\nembedded with {made}")
     if chosen.why:
         click.echo(
-            f"This is NOT DINOv2: {chosen.why}, so pictures were compared by colour only.\n"
+            f"This is NOT DINOv2: {chosen.why}, so dinoseek-tiny\n"
+            "was used, which comes with dinoseek and sees less.\n"
             "For the real model: dinoseek models download dinov2-small, then run the demo again\n"
             "(or dinoseek demo --download)."
         )

@@ -172,7 +172,7 @@ def engines(cache_dir: Path | None = None) -> Iterator[Check]:
 
 def weights(models_dir: Path | None) -> Iterator[Check]:
     from dinoseek.embedder import COLOR_HISTOGRAM, DEFAULT_MODEL
-    from dinoseek.weights.hub import KNOWN, find_weights, megabytes
+    from dinoseek.weights.hub import BUILT_IN, KNOWN, find_weights, megabytes
 
     here = {name: find_weights(name, models_dir) for name in KNOWN}
     for name, path in here.items():
@@ -184,6 +184,7 @@ def weights(models_dir: Path | None) -> Iterator[Check]:
             yield warning("Models", name, "not here, nor any other", f"get it ({size}): {get}")
         else:
             yield info("Models", name, f"not here; {get} ({size})")
+    yield good("Models", BUILT_IN, "built in: small, and sees less than DINOv2")
     yield good("Models", COLOR_HISTOGRAM, "built in: knows colours, not what a picture shows")
 
 

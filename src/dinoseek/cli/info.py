@@ -76,14 +76,14 @@ def _of_installation(models_dir: Path | None) -> dict[str, Any]:
     from importlib.metadata import version
 
     from dinoseek.encoders.speeds import installed
-    from dinoseek.weights.hub import KNOWN, default_models_dir, find_weights
+    from dinoseek.weights.hub import BUILT_IN, KNOWN, default_models_dir, find_weights
 
     here = [name for name in KNOWN if find_weights(name, models_dir)]
     return {
         "dinoseek": version("dinoseek"),
         "python": platform.python_version(),
         "engines": list(installed()),
-        "models": [*here, "color-histogram"],
+        "models": [*here, BUILT_IN, "color-histogram"],
         "models_dir": str(models_dir or default_models_dir()),
     }
 

@@ -22,7 +22,8 @@ def command() -> None:
       dinoseek models download dinov2-small
       dinoseek models path dinov2-small
 
-    Lists, downloads and locates the official DINOv2 models.
+    Lists, downloads and locates the official DINOv2 models, and the small one that comes with
+    dinoseek.
     """
 
 
@@ -34,6 +35,7 @@ def list_models(*, as_json: bool, models_dir: Path | None) -> None:
     from dinoseek.weights.hub import KNOWN, find_weights
 
     rows = [describe(model, find_weights(model.name, models_dir)) for model in KNOWN.values()]
+    rows.append(describe_built_in())
     if as_json:
         import json
 
@@ -50,6 +52,21 @@ def describe(model: Any, path: Path | None) -> dict[str, Any]:
         "parameters": model.parameters,
         "licence": model.licence,
         "path": str(path) if path else None,
+    }
+
+
+def describe_built_in() -> dict[str, Any]:
+    from dinoseek.weights.hub import BUILT_IN, built_in_weights
+    from dinoseek.weights.load import summarise
+
+    path = built_in_weights()
+    return {
+        "name": BUILT_IN,
+        "aliases": [],
+        "bytes": path.stat().st_size,
+        "parameters": summarise(path).parameters,
+        "licence": "Apache-2.0",
+        "path": str(path),
     }
 
 
@@ -82,10 +99,21 @@ def download_models(names: tuple[str, ...], *, models_dir: Path | None) -> None:
     An interrupted download goes on where it stopped. HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1
     forbids the network. Files are checked by SHA-256.
     """
-    from dinoseek.weights.hub import download, find_model, megabytes
+    from dinoseek.weights.hub import (
+        built_in_weights,
+        download,
+        find_model,
+        is_built_in,
+        megabytes,
+    )
 
-    models = [find_model(name) for name in names]  # a wrong name is told before anything is fetched
-    for model in models:
+    # A wrong name is told before anything is fetched.
+    models = [None if is_built_in(name) else find_model(name) for name in names]
+    for name, model in zip(names, models, strict=True):
+        if model is None:
+            click.echo(f"{name} comes with dinoseek", err=True)
+            click.echo(built_in_weights())
+            continue
         size = megabytes(model.bytes)
         click.echo(f"{model.name}: {size} from {model.repo}, licence {model.licence}", err=True)
         click.echo(download(model.name, models_dir))

@@ -180,9 +180,9 @@ def _weights_of(made: "Fingerprint", cache_dir: Path | None) -> str | None:
     """What to give as --model for the weights of a space: a name, or a file seen before."""
     from dinoseek.embedder import COLOR_HISTOGRAM
     from dinoseek.weights.digest import weights_with_digest
-    from dinoseek.weights.hub import KNOWN
+    from dinoseek.weights.hub import BUILT_IN, KNOWN
 
-    if made.model == COLOR_HISTOGRAM or made.model in KNOWN:
+    if made.model in (COLOR_HISTOGRAM, BUILT_IN) or made.model in KNOWN:
         return made.model
     found = weights_with_digest(made.weights.partition("-")[0], cache_dir)
     return str(found) if found else None
@@ -211,7 +211,8 @@ _MODEL_OPTIONS = (
         "--model",
         metavar="MODEL",
         help="A model's name (see dinoseek models list), a weights file, a training run, or "
-        "color-histogram, which is built in.  [default: what made the gallery, or dinov2-small]",
+        "color-histogram, which knows colours only.  [default: what made the gallery, or "
+        "dinov2-small]",
     ),
     setting(
         "--preprocess",

@@ -90,10 +90,10 @@ def _write(finished: "Finished", *, as_json: bool) -> None:
 
 def as_model(folder: Path) -> str:
     """What --model takes for a folder: one that is called as a known model is needs its place."""
-    from dinoseek.weights.hub import known_model
+    from dinoseek.weights.hub import is_built_in, known_model
 
     name = str(folder)
-    return printable(f"./{name}" if known_model(name) else name)
+    return printable(f"./{name}" if known_model(name) or is_built_in(name) else name)
 
 
 class _Plain:

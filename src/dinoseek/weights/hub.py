@@ -1,4 +1,4 @@
-"""Where weights are found: a models folder, Hugging Face's cache and, only when asked, the hub."""
+"""Where weights are found: here, a models folder, Hugging Face's cache and, when asked, the hub."""
 
 import difflib
 import hashlib
@@ -18,11 +18,22 @@ from dinoseek.weights.stored import missing_file
 logger = logging.getLogger(__name__)
 
 KNOWN: dict[str, KnownModel] = {model.name: model for model in MODELS}
+BUILT_IN = "dinoseek-tiny"  # its weights are beside this file, and so is what it is
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def default_models_dir() -> Path:
     return platformdirs.user_cache_path("dinoseek") / "models"
+
+
+def built_in_weights() -> Path:
+    """The file of the model that comes with dinoseek."""
+    return Path(__file__).with_name(f"{BUILT_IN}.safetensors")
+
+
+def is_built_in(name: str | Path) -> bool:
+    """Whether it is the name of the model that comes with dinoseek."""
+    return str(name).lower() == BUILT_IN
 
 
 def find_model(name: str) -> KnownModel:
@@ -43,17 +54,20 @@ def known_model(name: str) -> KnownModel | None:
 
 def unknown_model(name: str) -> UsageError:
     names = [name for model in KNOWN.values() for name in (model.name, *model.aliases)]
+    names.append(BUILT_IN)
     close = difflib.get_close_matches(name.lower(), names, n=1)
-    fix = f"did you mean {close[0]}?" if close else f"known are {', '.join(KNOWN)}"
+    fix = f"did you mean {close[0]}?" if close else f"known are {', '.join((*KNOWN, BUILT_IN))}"
     return UsageError("model.unknown", name, "is neither a known model nor a file", fix=fix)
 
 
 def resolve(model: str | Path, models_dir: str | Path | None = None) -> Path:
-    """The weights that `model` means: an official model by name, a file, or a folder with one.
+    """The weights that `model` means: a model by name, a file, or a folder with one.
 
     Never uses the network. Raises MachineError "weights.missing", which says what to download and
     where to put it, and UsageError "model.unknown".
     """
+    if isinstance(model, str) and is_built_in(model):
+        return built_in_weights()
     known = known_model(model) if isinstance(model, str) else None
     if known is not None:
         found = find_weights(known.name, models_dir)
@@ -73,6 +87,8 @@ def model_name(model: str | Path) -> str:
     known = known_model(model) if isinstance(model, str) else None
     if known is not None:
         return known.name
+    if isinstance(model, str) and is_built_in(model):
+        return BUILT_IN
     path = Path(model)
     usual = path.name in (*FOLDER_NAMES, "") and path.parent.name
     return path.parent.name if usual else path.name.removesuffix(path.suffix)
@@ -102,7 +118,7 @@ def missing_model(model: KnownModel, models_dir: str | Path | None) -> MachineEr
     fix = (
         f"run `dinoseek models download {model.name}` ({megabytes(model.bytes)}),"
         f" or put {model.url} into {folder};"
-        " `--model color-histogram` works at once"
+        f" `--model {BUILT_IN}` works at once, and sees less"
     )
     return MachineError(
         "weights.missing", model.name, "its weights are not on this machine", fix=fix
@@ -158,7 +174,7 @@ def failed_download(model: KnownModel, models_dir: Path, exc: Exception) -> Mach
     reason = f"could not be downloaded ({detail})"
     fix = (
         "try again, set HF_ENDPOINT to a mirror,"
-        f" or put {model.url} into {models_dir}; `--model color-histogram` works at once"
+        f" or put {model.url} into {models_dir}; `--model {BUILT_IN}` works at once"
     )
     return MachineError("weights.download", model.name, reason, fix=fix)
 
