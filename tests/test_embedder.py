@@ -196,7 +196,7 @@ def test_an_unknown_name_is_answered_with_a_known_one(arguments, words):
 def test_missing_weights_say_what_works_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
-    with pytest.raises(MachineError, match="color-histogram"):
+    with pytest.raises(MachineError, match="dinoseek-tiny"):
         load_embedder("dinov2-giant", models_dir=tmp_path)
 
 
