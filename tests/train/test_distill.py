@@ -4,6 +4,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -268,6 +269,39 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert logs[0] == logs[1]
 
 
+def test_a_run_that_was_stopped_at_the_end_of_an_epoch_is_compared_when_it_goes_on(
+    products, histogram, config_of, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(learning, "_SAVED_EVERY", 1)
+    whole, stopped = config_of(), config_of(output_dir=tmp_path / "stopped")
+    list(distill([products], histogram, whole))
+
+    stream = distill([products], histogram, stopped)
+    next(event for event in stream if isinstance(event, Compared))
+    stream.close()
+    events = list(distill([products], histogram, stopped, resume=True))
+
+    assert [each.epoch for each in of(Compared, events)] == [1, 2]
+    assert same(weights(whole.output_dir), weights(stopped.output_dir))
+
+
+def test_a_picture_that_became_another_is_shown_to_the_teacher_again(
+    histogram, config_of, tmp_path
+):
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        pixels = rng.integers(0, 256, (28, 28, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    config = config_of(epochs=1, batch_size=8)
+    list(distill([tmp_path], histogram, config))
+    for number in range(24):
+        Image.new("RGB", (28, 28), (number, 0, 10 * number)).save(tmp_path / f"{number}.png")
+
+    events = list(distill([tmp_path], histogram, config, force=True))
+
+    assert of(Taught, events)[0].done == 0
+
+
 def test_what_the_teacher_said_is_not_asked_for_again(products, histogram, config_of, monkeypatch):
     monkeypatch.setattr(teacher, "_PER_BATCH", 50)
     monkeypatch.setattr(teacher, "_FLUSHED_EVERY", 2)
@@ -336,7 +370,7 @@ def test_a_loss_that_is_no_number_stops_it_and_the_best_is_kept(
             monkeypatch.setattr(learning, "embedding_loss", lambda a, b: (a - b).sum() * math.nan)
             break
 
-    with pytest.raises(TrainingError, match="the loss is nan"):
+    with pytest.raises(TrainingError, match=r"the loss is nan.*--force and a lower --learning-rate"):
         list(stream)
     assert (config.output_dir / "checkpoints/best.safetensors").exists()
 
@@ -349,6 +383,20 @@ def test_a_full_disk_is_told(products, histogram, config_of, monkeypatch):
 
     with pytest.raises(MachineError, match="No space left on device"):
         list(distill([products], histogram, config_of()))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="its space cannot be reserved")
+def test_the_space_for_what_the_teacher_says_is_taken_before_it_is_asked(
+    products, histogram, config_of, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+
+    with pytest.raises(MachineError, match="No space left on device"):
+        next(event for event in distill([products], histogram, config_of())
+             if isinstance(event, Taught))  # fmt: skip
 
 
 def test_a_record_that_is_no_json_costs_the_teachers_work_and_nothing_else(

@@ -93,7 +93,8 @@ class Learning:
             )
             self.log.add(vars(event))
             yield event
-            if progress.step % _SAVED_EVERY == 0:
+            # Not at the end of an epoch, where it would go on without having been compared.
+            if progress.step % _SAVED_EVERY == 0 and progress.step % self.per_epoch:
                 self._save()
 
     def _batches(self, epoch: int) -> list[Chosen]:
@@ -136,7 +137,7 @@ class Learning:
 
     def _no_number(self, loss: float) -> TrainingError:
         step = self.student.progress.step + 1
-        fix = "resume with a lower --learning-rate, or begin anew with --force"
+        fix = "begin anew with --force and a lower --learning-rate; the teacher is not asked again"
         return TrainingError("train.nan", f"step {step:,}", f"the loss is {loss}", fix=fix)
 
     def _compared(self, epoch: int) -> Compared:

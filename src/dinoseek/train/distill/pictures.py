@@ -23,9 +23,6 @@ class Pictures:
     train: Records
     held_out: Records
 
-    def __len__(self) -> int:
-        return len(self.train.images) + len(self.held_out.images)
-
 
 def pictures_in(folders: Sequence[Path]) -> Records:
     """All pictures in folders and below them, each once, as `index` finds them; labels are empty.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,11 @@ class Lesson:
         if done:
             return np.load(self._path, mmap_mode="r+")
         self._record.unlink(missing_ok=True)
-        return np.lib.format.open_memmap(self._path, "w+", np.float16, self.shape)
+        features = np.lib.format.open_memmap(self._path, "w+", np.float16, self.shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that is full later kills by SIGBUS
+            with self._path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, self._path.stat().st_size)
+        return features
 
     def _filled(self, rows: Stored, done: int) -> Iterator[int]:
         views = self._config.views
@@ -119,10 +124,11 @@ class Lesson:
 
 
 def _made_from(teacher: Embedder, records: Records, config: DistillConfig) -> Mapping[str, Any]:
-    names = hashlib.sha256(json.dumps([str(records.root), *records.images]).encode())
+    sizes = [records.path(row).stat().st_size for row in range(len(records.images))]
+    told = json.dumps([str(records.root), records.images, sizes])
     return {
         "teacher": teacher.fingerprint.id,
-        "pictures": names.hexdigest(),
+        "pictures": hashlib.sha256(told.encode()).hexdigest(),
         "views": config.views,
         "crop_area": list(config.crop_area),
         "least_side": least_side(teacher, config),
